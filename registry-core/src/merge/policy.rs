@@ -1,0 +1,92 @@
+//! Policies: who takes part in a service that several registries claim.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use crate::model::{RegistryId, ServiceRecord};
+
+/// One registry's claim to a hostname.
+#[derive(Debug, Clone, Copy)]
+pub struct Claimant<'a> {
+    /// The registry.
+    pub registry: &'a RegistryId,
+    /// Its precedence; the lowest number goes first.
+    pub order: u32,
+    /// What it says.
+    pub record: &'a ServiceRecord,
+    /// True where its word is older than its bound.
+    pub stale: bool,
+}
+
+/// Decides which claimants take part in a service, in which order, and at which priority.
+///
+/// A policy is a value without state, and pure: the same claimants give the same answer.
+pub trait MergePolicy: fmt::Debug + Send + Sync + 'static {
+    /// The name in the configuration.
+    fn name(&self) -> &'static str;
+
+    /// Whose word counts first. By default: precedence, then the older service (unknown last), then the name.
+    fn precedence(&self, a: &Claimant<'_>, b: &Claimant<'_>) -> Ordering {
+        let created = |claimant: &Claimant<'_>| {
+            claimant
+                .record
+                .meta()
+                .created()
+                .map_or(u64::MAX, |time| time.as_millis())
+        };
+        a.order
+            .cmp(&b.order)
+            .then_with(|| created(a).cmp(&created(b)))
+            .then_with(|| a.registry.cmp(b.registry))
+            .then_with(|| a.record.id().cmp(b.record.id()))
+    }
+
+    /// For each claimant, in order of precedence: `None` to leave it out, or the priority of its endpoints (0 first).
+    fn select(&self, claimants: &[&Claimant<'_>]) -> Vec<Option<u8>>;
+}
+
+/// All take part with equal rights. The default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Union;
+
+impl MergePolicy for Union {
+    fn name(&self) -> &'static str {
+        "union"
+    }
+
+    fn select(&self, claimants: &[&Claimant<'_>]) -> Vec<Option<u8>> {
+        vec![Some(0); claimants.len()]
+    }
+}
+
+/// All take part; later registries serve only when earlier ones cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fallback;
+
+impl MergePolicy for Fallback {
+    fn name(&self) -> &'static str {
+        "fallback"
+    }
+
+    fn select(&self, claimants: &[&Claimant<'_>]) -> Vec<Option<u8>> {
+        (0..claimants.len())
+            .map(|place| Some(u8::try_from(place).unwrap_or(u8::MAX)))
+            .collect()
+    }
+}
+
+/// The first that has the service owns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exclusive;
+
+impl MergePolicy for Exclusive {
+    fn name(&self) -> &'static str {
+        "exclusive"
+    }
+
+    fn select(&self, claimants: &[&Claimant<'_>]) -> Vec<Option<u8>> {
+        (0..claimants.len())
+            .map(|place| (place == 0).then_some(0))
+            .collect()
+    }
+}

@@ -1,0 +1,25 @@
+//! The vocabulary: services, their endpoints, and what a registry says of them.
+
+mod address;
+mod attributes;
+mod endpoint;
+mod health;
+mod id;
+mod labels;
+mod ports;
+mod record;
+mod service;
+
+pub use address::{Address, Addresses};
+pub use attributes::{Attributes, Locality, Place};
+pub(crate) use endpoint::Merged;
+pub use endpoint::{Claim, Endpoint, EndpointBuilder};
+pub use health::Health;
+pub use id::{RegistryId, RegistryIdError, ServiceId, Timestamp};
+pub use labels::Labels;
+pub use ports::{EndpointPort, EndpointPorts};
+pub use record::{
+    AppProtocol, Resolution, ServiceMeta, ServiceMetaBuilder, ServicePort, ServiceRecord, SessionAffinity,
+    Traffic, Transport, Vip,
+};
+pub use service::{Conflict, ConflictField, Service, ServiceSource};

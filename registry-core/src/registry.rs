@@ -1,0 +1,328 @@
+//! The seam: what a backend implements.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::Stream;
+use tokio::sync::Notify;
+
+use crate::error::RegistryError;
+use crate::event::{Event, Scope};
+use crate::model::{RegistryId, ServicePort};
+use crate::text::Str;
+
+/// What a watch yields: batches of events, each applied and published as one.
+///
+/// Any [`Stream`] of these items will do; the crate `futures-util` (0.3) has the means to make one, such as
+/// `stream::unfold`.
+///
+/// Dropping the stream cancels all of its work. Its end, or an `Err` item, means "reopen after a backoff"; neither
+/// removes anything.
+pub type EventStream = Pin<Box<dyn Stream<Item = Result<Vec<Event>, RegistryError>> + Send>>;
+
+/// One source of services: one data centre, one cluster, one directory of files.
+///
+/// Implemented by backends, called by the supervisor alone, one watch at a time. The contract:
+///
+/// - A watch begins with complete knowledge of the whole registry (`Init(Registry)` … `InitDone(Registry)`), in one
+///   batch or many; from then on it tells what changed. See [`Event`] for the three kinds of knowledge.
+/// - Telling everything anew at every poll is fine, and publishes nothing where nothing changed: records are compared on
+///   arrival, and what is equal is dropped. It is the simplest correct backend.
+/// - Within every [`freshness_bound`](Self::freshness_bound) it says something of the whole registry: another listing,
+///   or `Confirmed(Registry)`. Silence beyond the bound means stale, as do three failures in a row; after twice the bound
+///   the watch is taken for dead and opened again. A backend that polls states at least three of its intervals.
+/// - When [`Control::resync_requested`] resolves, it answers in the same stream with complete knowledge of that scope,
+///   or of one that covers it.
+/// - Failure is `Degraded` or an `Err` item, never an empty listing.
+/// - All of its work lives in the stream: a backend that spawns tasks ends them when the stream is dropped.
+///
+/// ```
+/// use std::time::Duration;
+/// use registry_core::{async_trait, Control, Event, EventStream, RegistryError, Scope, ServiceRegistry};
+///
+/// /// A registry that is always empty, and says so every ten seconds.
+/// struct Nothing;
+///
+/// #[async_trait]
+/// impl ServiceRegistry for Nothing {
+///     fn kind(&self) -> &'static str {
+///         "nothing"
+///     }
+///
+///     async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {
+///         let listing = || Ok(Event::listing(Scope::Registry, []));
+///         Ok(Box::pin(futures_util::stream::unfold((control, true), move |(control, first)| async move {
+///             if !first {
+///                 tokio::select! {
+///                     _ = control.resync_requested() => {}
+///                     () = tokio::time::sleep(Duration::from_secs(10)) => {}
+///                 }
+///             }
+///             Some((listing(), (control, false)))
+///         })))
+///     }
+///
+///     async fn probe(&self) -> Result<(), RegistryError> {
+///         Ok(())
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait ServiceRegistry: Send + Sync + 'static {
+    /// The kind of registry, a word for logs and metrics such as `consul`.
+    fn kind(&self) -> &'static str;
+
+    /// The hostname template of services whose registry sets none. It should keep kinds apart.
+    fn default_hostname(&self) -> String {
+        format!("{{name}}.{}", self.kind())
+    }
+
+    /// How old the last word on the whole registry may be before it counts as stale.
+    fn freshness_bound(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    /// Opens a watch. Called again, after a backoff, whenever the last one ended.
+    ///
+    /// A failure that the backend wants to retry by itself, or that concerns a part only, is `Degraded` in the stream; one
+    /// that is best met by starting over is an error, here or as an item.
+    ///
+    /// # Errors
+    ///
+    /// Where the watch cannot even begin. What was known stays.
+    async fn watch(&self, control: Control) -> Result<EventStream, RegistryError>;
+
+    /// One cheap round trip that tells whether the registry can be reached with these settings and credentials.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot, saying what to mend.
+    async fn probe(&self) -> Result<(), RegistryError>;
+}
+
+/// A wish for complete knowledge of a scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resync {
+    /// The scope.
+    pub scope: Scope,
+    /// True where the answer should come from another server or with stronger consistency than usual, where the
+    /// registry offers that: it is to confirm something unlikely.
+    pub strong: bool,
+}
+
+/// Settings for ports of registries that have no service ports, only instances' (Consul, Nomad, Eureka).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PortDefaults {
+    /// The name of the port; where it is not set the port is called `default`, until a merge knows better.
+    pub name: Option<Str>,
+    /// The number of the service's port.
+    pub number: Option<u16>,
+    /// What is spoken on it.
+    pub app_protocol: Option<Str>,
+}
+
+impl PortDefaults {
+    /// The port of a service whose registry names none.
+    pub fn port(&self) -> ServicePort {
+        ServicePort {
+            name: self
+                .name
+                .clone()
+                .unwrap_or_else(|| ServicePort::DEFAULT_NAME.into()),
+            number: self.number,
+            app_protocol: self.app_protocol.clone().unwrap_or_default(),
+            implicit: self.name.is_none(),
+            ..ServicePort::default()
+        }
+    }
+}
+
+/// The supervisor's line to a running watch. Cloning it shares the line.
+#[derive(Clone)]
+pub struct Control(Arc<Line>);
+
+struct Line {
+    registry: RegistryId,
+    ports: PortDefaults,
+    meter: Arc<Meter>,
+    wishes: Mutex<Vec<Resync>>,
+    wake: Notify,
+}
+
+impl Control {
+    /// A line to the watch of that registry. The supervisor makes these; backends need it in their own tests.
+    pub fn new(registry: RegistryId, ports: PortDefaults) -> Self {
+        Self::with_meter(registry, ports, Arc::default())
+    }
+
+    pub(crate) fn with_meter(registry: RegistryId, ports: PortDefaults, meter: Arc<Meter>) -> Self {
+        Self(Arc::new(Line {
+            registry,
+            ports,
+            meter,
+            wishes: Mutex::default(),
+            wake: Notify::new(),
+        }))
+    }
+
+    /// The name of the registry that is watched, for logs.
+    pub fn registry(&self) -> &RegistryId {
+        &self.0.registry
+    }
+
+    /// Settings for ports that the registry does not name.
+    pub fn ports(&self) -> &PortDefaults {
+        &self.0.ports
+    }
+
+    /// Where the backend counts what it asks of its registry.
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
+    }
+
+    /// Resolves when complete knowledge of a scope is wanted. Cancel safe; wishes that nobody took yet are merged.
+    pub async fn resync_requested(&self) -> Resync {
+        loop {
+            let woken = self.0.wake.notified();
+            if let Some(wish) = self.take() {
+                return wish;
+            }
+            woken.await;
+        }
+    }
+
+    fn take(&self) -> Option<Resync> {
+        let mut wishes = lock(&self.0.wishes);
+        (!wishes.is_empty()).then(|| wishes.remove(0))
+    }
+
+    /// Asks for complete knowledge of a scope.
+    pub fn request_resync(&self, wish: Resync) {
+        let mut wishes = lock(&self.0.wishes);
+        if let Some(covering) = wishes.iter_mut().find(|held| held.scope.covers(&wish.scope)) {
+            covering.strong |= wish.strong;
+        } else {
+            let strong = wish.strong
+                || wishes
+                    .iter()
+                    .any(|held| held.strong && wish.scope.covers(&held.scope));
+            wishes.retain(|held| !wish.scope.covers(&held.scope));
+            wishes.push(Resync { strong, ..wish });
+        }
+        drop(wishes);
+        self.0.wake.notify_one();
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Control").field(&self.0.registry).finish()
+    }
+}
+
+/// A lock whose holders never panic half-way through a change: what a poisoned one guards is still whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What a backend asks of its registry, counted: requests, failures and skipped objects since the start, and connections as
+/// they are now.
+#[derive(Debug, Default)]
+pub struct Meter {
+    requests: AtomicU64,
+    failures: AtomicU64,
+    skipped: AtomicU64,
+    connections: AtomicU64,
+    note: Mutex<Option<String>>,
+}
+
+impl Meter {
+    /// Counts one request and whether it failed.
+    pub fn count_request(&self, failed: bool) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if failed {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts objects that could not be read and were left out.
+    pub fn count_skipped(&self, objects: u64) {
+        self.skipped.fetch_add(objects, Ordering::Relaxed);
+    }
+
+    /// Says how many connections are open.
+    pub fn set_connections(&self, open: u64) {
+        self.connections.store(open, Ordering::Relaxed);
+    }
+
+    /// Says what an operator should know of how the registry is being watched, for instance a wider bound on age.
+    pub fn set_note(&self, note: Option<String>) {
+        *lock(&self.note) = note;
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests that failed so far.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Objects that were left out so far.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// Connections open now.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// What an operator should know of how the registry is being watched.
+    pub fn note(&self) -> Option<String> {
+        lock(&self.note).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn wishes_that_nobody_took_are_merged() {
+        let control = Control::new("r".parse().unwrap(), PortDefaults::default());
+        let group = |name: &str| Scope::Group(name.into());
+        control.request_resync(Resync {
+            scope: group("a"),
+            strong: true,
+        });
+        control.request_resync(Resync {
+            scope: group("b"),
+            strong: false,
+        });
+        control.request_resync(Resync {
+            scope: Scope::Registry,
+            strong: false,
+        });
+        control.request_resync(Resync {
+            scope: group("a"),
+            strong: false,
+        });
+        assert_eq!(
+            control.resync_requested().await,
+            Resync {
+                scope: Scope::Registry,
+                strong: true
+            }
+        );
+        let more = tokio::time::timeout(Duration::from_millis(10), control.resync_requested()).await;
+        assert!(more.is_err());
+    }
+}

@@ -1,0 +1,521 @@
+//! What is known of each registry: its phase, its freshness, and what went wrong.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::{ErrorKind, RegistryError};
+use crate::event::Scope;
+use crate::model::{RegistryId, ServiceId, Timestamp};
+use crate::registry::{Meter, lock};
+
+/// Failures in a row after which a registry, or a part of it, counts as stale before its bound has passed.
+const FAILURES: u32 = 3;
+
+/// How far the knowledge of a registry can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Phase {
+    /// Nothing is known yet.
+    #[default]
+    Connecting,
+    /// Completely known, and confirmed within the bound.
+    Synced,
+    /// Known, but all or a part of it is older than its bound. Nothing is lost.
+    Stale,
+}
+
+impl Phase {
+    /// All phases.
+    pub const ALL: [Self; 3] = [Self::Connecting, Self::Synced, Self::Stale];
+
+    /// The word in lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Synced => "synced",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// The freshness clock of one registry.
+#[derive(Debug)]
+pub(crate) struct Freshness {
+    bound: Duration,
+    /// When complete knowledge was last had or confirmed; `None` before the first time.
+    confirmed: Option<Instant>,
+    waits_for_a_part: bool,
+    failures: u32,
+    last_failure: Option<Arc<RegistryError>>,
+    troubles: BTreeMap<Scope, Trouble>,
+    phase: Phase,
+    /// Whether the whole was past its bound at the last tick.
+    stale: bool,
+    /// A scope that was stale at the last tick was read since.
+    mended: bool,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    failures: u32,
+    error: Arc<RegistryError>,
+    stale: bool,
+}
+
+impl Freshness {
+    pub(crate) fn new(bound: Duration) -> Self {
+        Self {
+            bound,
+            confirmed: None,
+            waits_for_a_part: false,
+            failures: 0,
+            last_failure: None,
+            troubles: BTreeMap::new(),
+            phase: Phase::Connecting,
+            stale: false,
+            mended: false,
+        }
+    }
+
+    pub(crate) fn set_bound(&mut self, bound: Duration) {
+        self.bound = bound;
+    }
+
+    /// The scope was read, or confirmed to be unchanged.
+    pub(crate) fn confirm(&mut self, scope: &Scope, now: Instant) {
+        if *scope == Scope::Registry {
+            // Only complete knowledge makes a registry known in the first place.
+            if self.confirmed.is_some() {
+                self.confirmed = Some(now);
+            }
+            self.failures = 0;
+        } else {
+            self.end_waiting(now);
+        }
+        self.forget(scope);
+    }
+
+    /// A first listing of everything was completed, and nothing of it could be read: nothing is known until some part is.
+    pub(crate) fn wait_for_a_part(&mut self) {
+        self.waits_for_a_part = true;
+    }
+
+    fn end_waiting(&mut self, now: Instant) {
+        if std::mem::take(&mut self.waits_for_a_part) {
+            self.confirmed = Some(now);
+        }
+    }
+
+    /// A listing of the scope was completed.
+    pub(crate) fn complete(&mut self, scope: &Scope, now: Instant) {
+        if *scope == Scope::Registry {
+            self.waits_for_a_part = false;
+            self.confirmed = Some(now);
+            self.failures = 0;
+        } else {
+            self.end_waiting(now);
+        }
+        let over = |held: &Scope| scope.covers(held);
+        self.mended |= self
+            .troubles
+            .iter()
+            .any(|(held, trouble)| trouble.stale && over(held));
+        self.troubles.retain(|held, _| !over(held));
+    }
+
+    /// The scope could not be read.
+    pub(crate) fn degrade(&mut self, scope: Scope, error: Arc<RegistryError>, now: Instant) {
+        if scope == Scope::Registry {
+            self.failures = self.failures.saturating_add(1);
+            self.last_failure = Some(error);
+            return;
+        }
+        let trouble = self.troubles.entry(scope).or_insert(Trouble {
+            since: now,
+            failures: 0,
+            error: error.clone(),
+            stale: false,
+        });
+        trouble.failures = trouble.failures.saturating_add(1);
+        trouble.error = error;
+    }
+
+    /// The scope is in no trouble any more: it was read, or is gone.
+    pub(crate) fn forget(&mut self, scope: &Scope) {
+        let trouble = self.troubles.remove(scope);
+        self.mended |= trouble.is_some_and(|trouble| trouble.stale);
+    }
+
+    /// Lets time pass. True where the phase or the staleness of a scope changed.
+    pub(crate) fn tick(&mut self, now: Instant) -> bool {
+        let bound = self.bound;
+        let mut changed = std::mem::take(&mut self.mended);
+        for trouble in self.troubles.values_mut() {
+            let stale = trouble.failures >= FAILURES || now.saturating_duration_since(trouble.since) >= bound;
+            changed |= stale != trouble.stale;
+            trouble.stale = stale;
+        }
+        let stale = self.failures >= FAILURES
+            || self
+                .confirmed
+                .is_some_and(|confirmed| now.saturating_duration_since(confirmed) >= bound);
+        changed |= stale != self.stale;
+        self.stale = stale;
+        let phase = match self.confirmed {
+            None => Phase::Connecting,
+            Some(_) if stale || self.troubles.values().any(|trouble| trouble.stale) => Phase::Stale,
+            Some(_) => Phase::Synced,
+        };
+        changed |= phase != self.phase;
+        self.phase = phase;
+        changed
+    }
+
+    /// When `tick` may next have something to say.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let whole = self
+            .confirmed
+            .filter(|_| self.failures < FAILURES)
+            .and_then(|at| at.checked_add(self.bound));
+        let parts = self.troubles.values().filter(|trouble| !trouble.stale);
+        parts
+            .filter_map(|trouble| trouble.since.checked_add(self.bound))
+            .chain(whole)
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(crate) fn synced(&self) -> bool {
+        self.confirmed.is_some()
+    }
+
+    /// Whether what is known of a service was out of date at the last tick, and no word of it came since.
+    pub(crate) fn is_stale(&self, id: &ServiceId) -> bool {
+        let stale = |scope: Scope| self.troubles.get(&scope).is_some_and(|trouble| trouble.stale);
+        self.stale
+            || (!self.troubles.is_empty()
+                && (stale(Scope::Service(id.clone())) || stale(Scope::Group(id.group().clone()))))
+    }
+
+    /// What is in trouble: the whole first, then its parts, at most 100 of them. A registry whose every service is in
+    /// trouble has one trouble to read about, not ten thousand.
+    fn degraded(&self) -> Vec<DegradedScope> {
+        let whole = self
+            .last_failure
+            .as_ref()
+            .filter(|_| self.failures > 0)
+            .map(|error| DegradedScope {
+                scope: Scope::Registry,
+                stale: self.failures >= FAILURES,
+                failures: self.failures,
+                error: error.report(),
+            });
+        let parts = self.troubles.iter().map(|(scope, trouble)| DegradedScope {
+            scope: scope.clone(),
+            stale: trouble.stale,
+            failures: trouble.failures,
+            error: trouble.error.report(),
+        });
+        whole.into_iter().chain(parts).take(100).collect()
+    }
+}
+
+/// A part of a registry that could not be read.
+#[derive(Debug, Clone)]
+pub struct DegradedScope {
+    /// The part.
+    pub scope: Scope,
+    /// True where it is past its bound.
+    pub stale: bool,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last error.
+    pub error: String,
+}
+
+/// What readers of any snapshot can ask about a registry as of now.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) meter: Arc<Meter>,
+    state: Mutex<LiveState>,
+}
+
+#[derive(Debug, Default)]
+struct LiveState {
+    confirmed: Option<Instant>,
+    confirmed_at: Option<Timestamp>,
+    attempts: u64,
+    panics: u64,
+    last_error: Option<LastError>,
+    degraded: Vec<DegradedScope>,
+}
+
+/// The last thing that went wrong.
+#[derive(Debug, Clone)]
+pub struct LastError {
+    /// When.
+    pub at: Timestamp,
+    /// The kind of failure.
+    pub kind: ErrorKind,
+    /// The message, with its causes.
+    pub message: String,
+}
+
+impl Live {
+    pub(crate) fn new(meter: Arc<Meter>) -> Self {
+        Self {
+            meter,
+            state: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn note_freshness(&self, freshness: &Freshness) {
+        let mut state = lock(&self.state);
+        if state.confirmed != freshness.confirmed {
+            state.confirmed = freshness.confirmed;
+            state.confirmed_at = freshness.confirmed.map(|_| Timestamp::now());
+        }
+        if !(state.degraded.is_empty() && freshness.failures == 0 && freshness.troubles.is_empty()) {
+            state.degraded = freshness.degraded();
+        }
+    }
+
+    pub(crate) fn note_attempt(&self) {
+        lock(&self.state).attempts += 1;
+    }
+
+    pub(crate) fn note_panic(&self) {
+        lock(&self.state).panics += 1;
+    }
+
+    pub(crate) fn note_error(&self, error: &RegistryError) {
+        let error = LastError {
+            at: Timestamp::now(),
+            kind: error.kind(),
+            message: error.report(),
+        };
+        lock(&self.state).last_error = Some(error);
+    }
+
+    pub(crate) fn age(&self) -> Option<Duration> {
+        lock(&self.state).confirmed.map(|confirmed| confirmed.elapsed())
+    }
+
+    /// The status of a registry, whose share of a snapshot is `summary`.
+    pub(crate) fn status(&self, summary: &RegistrySummary) -> RegistryStatus {
+        let state = lock(&self.state);
+        RegistryStatus {
+            id: summary.id.clone(),
+            kind: summary.kind,
+            required: summary.required,
+            phase: summary.phase,
+            since: summary.since,
+            age: state.confirmed.map(|confirmed| confirmed.elapsed()),
+            last_confirmed: state.confirmed_at,
+            attempts: state.attempts,
+            panics: state.panics,
+            last_error: state.last_error.clone(),
+            degraded: state.degraded.clone(),
+            services: summary.services,
+            endpoints: summary.endpoints,
+            warnings: summary.warnings.clone(),
+            requests: self.meter.requests(),
+            failures: self.meter.failures(),
+            skipped: self.meter.skipped(),
+            connections: self.meter.connections(),
+            note: self.meter.note(),
+        }
+    }
+}
+
+/// A registry as of one snapshot.
+#[derive(Debug, Clone)]
+pub struct RegistrySummary {
+    pub(crate) id: RegistryId,
+    pub(crate) kind: &'static str,
+    pub(crate) required: bool,
+    pub(crate) phase: Phase,
+    pub(crate) since: Timestamp,
+    pub(crate) known: bool,
+    pub(crate) services: usize,
+    pub(crate) endpoints: usize,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) domains: Vec<crate::hostname::Pattern>,
+    pub(crate) live: Arc<Live>,
+}
+
+impl RegistrySummary {
+    /// Its name.
+    pub fn id(&self) -> &RegistryId {
+        &self.id
+    }
+
+    /// The kind of registry.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// How far its knowledge could be trusted when the snapshot was published.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// True where the snapshot holds complete knowledge of it.
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// Time since its last confirmation, as of now; `None` where there was none.
+    pub fn age(&self) -> Option<Duration> {
+        self.live.age()
+    }
+
+    /// All about it, as of now.
+    pub fn status(&self) -> RegistryStatus {
+        self.live.status(self)
+    }
+}
+
+/// All about one registry.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RegistryStatus {
+    /// Its name.
+    pub id: RegistryId,
+    /// The kind of registry.
+    pub kind: &'static str,
+    /// Whether readiness waits for it without a deadline.
+    pub required: bool,
+    /// How far its knowledge can be trusted.
+    pub phase: Phase,
+    /// Since when it is in this phase.
+    pub since: Timestamp,
+    /// Time since its last confirmation.
+    pub age: Option<Duration>,
+    /// When it was last confirmed.
+    pub last_confirmed: Option<Timestamp>,
+    /// How often a watch was opened.
+    pub attempts: u64,
+    /// How often the backend panicked.
+    pub panics: u64,
+    /// The last thing that went wrong; it stays after it was mended.
+    pub last_error: Option<LastError>,
+    /// Parts that could not be read, at most 100 of them.
+    pub degraded: Vec<DegradedScope>,
+    /// Services that take part in the merge.
+    pub services: usize,
+    /// Their endpoints.
+    pub endpoints: usize,
+    /// What looks like a mistake in its settings.
+    pub warnings: Vec<String>,
+    /// Requests sent.
+    pub requests: u64,
+    /// Requests that failed.
+    pub failures: u64,
+    /// Objects that could not be read and were left out.
+    pub skipped: u64,
+    /// Connections open.
+    pub connections: u64,
+    /// What the backend says of how it watches.
+    pub note: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error() -> Arc<RegistryError> {
+        Arc::new(RegistryError::new(ErrorKind::Unreachable, "down"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_beyond_the_bound_is_stale_and_a_word_mends_it() {
+        let mut clock = Freshness::new(Duration::from_secs(40));
+        let start = Instant::now();
+        clock.confirm(&Scope::Registry, start);
+        assert!(!clock.tick(start), "a confirmation of nothing is not knowledge");
+        clock.complete(&Scope::Registry, start);
+        assert!(clock.tick(start));
+        assert_eq!(
+            (clock.phase(), clock.deadline(start)),
+            (Phase::Synced, Some(start + Duration::from_secs(40)))
+        );
+        let later = start + Duration::from_secs(40);
+        assert!(clock.tick(later));
+        assert_eq!(clock.phase(), Phase::Stale);
+        clock.confirm(&Scope::Registry, later);
+        assert!(clock.tick(later));
+        assert_eq!(clock.phase(), Phase::Synced);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn three_failures_in_a_row_are_stale_before_the_bound() {
+        let mut clock = Freshness::new(Duration::from_secs(40));
+        let now = Instant::now();
+        clock.complete(&Scope::Registry, now);
+        let web = ServiceId::named("web");
+        for _ in 0..3 {
+            assert!(!clock.is_stale(&web));
+            clock.degrade(Scope::Service(web.clone()), error(), now);
+            clock.tick(now);
+        }
+        assert!(clock.is_stale(&web));
+        assert!(
+            !clock.is_stale(&ServiceId::named("api")),
+            "only the part that cannot be read"
+        );
+        assert_eq!(clock.phase(), Phase::Stale);
+        clock.confirm(&Scope::Registry, now);
+        assert!(
+            clock.is_stale(&web),
+            "a word on the whole is none on a part in trouble"
+        );
+        clock.confirm(&Scope::Service(web.clone()), now);
+        clock.tick(now);
+        assert_eq!(clock.phase(), Phase::Synced);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_is_mended_is_news_while_another_stays_stale() {
+        let mut clock = Freshness::new(Duration::from_secs(40));
+        let now = Instant::now();
+        clock.complete(&Scope::Registry, now);
+        let (web, api) = (ServiceId::named("web"), ServiceId::named("api"));
+        for _ in 0..3 {
+            clock.degrade(Scope::Service(web.clone()), error(), now);
+            clock.degrade(Scope::Service(api.clone()), error(), now);
+        }
+        assert!(clock.tick(now));
+        assert!(!clock.tick(now));
+        clock.confirm(&Scope::Service(web.clone()), now);
+        assert!(
+            clock.tick(now),
+            "services that others have as well have to be merged anew"
+        );
+        assert_eq!(
+            (clock.phase(), clock.is_stale(&web), clock.is_stale(&api)),
+            (Phase::Stale, false, true)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_before_the_first_listing_make_what_is_held_stale() {
+        let mut clock = Freshness::new(Duration::from_secs(40));
+        let now = Instant::now();
+        for _ in 0..3 {
+            clock.degrade(Scope::Registry, error(), now);
+        }
+        assert!(clock.tick(now));
+        assert_eq!(
+            (clock.phase(), clock.is_stale(&ServiceId::named("web"))),
+            (Phase::Connecting, true)
+        );
+    }
+}

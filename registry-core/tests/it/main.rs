@@ -1,0 +1,10 @@
+//! The core from outside: registries that say what a test wants, and what readers see of it.
+
+#![allow(clippy::unwrap_used, reason = "what is not as expected fails the test")]
+
+mod engine;
+mod listing;
+mod merging;
+mod names;
+mod properties;
+mod running;

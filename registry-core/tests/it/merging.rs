@@ -1,0 +1,365 @@
+//! What registries say of one service together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry_core::{
+    Address, Addresses, ConflictField, Endpoint, ErrorKind, Event, Exclusive, Fallback, Health, Locality,
+    MergePolicy, Pattern, RegistryError, Resolution, Scope, ServiceId, ServiceMeta, ServicePort,
+    ServiceRecord, Transport,
+};
+
+use crate::engine::{World, endpoint, hostname, record, record_with};
+
+fn two() -> World {
+    World::merging(&["a", "b"])
+}
+
+fn with_policy(policy: impl MergePolicy) -> World {
+    let world = World::with(vec![(Pattern::new("*.mesh"), Arc::new(policy))]);
+    ["a", "b"]
+        .into_iter()
+        .fold(world, |world, name| world.add(name, hostname("{name}.mesh")))
+}
+
+#[test]
+fn union_takes_all_and_one_place_is_one_endpoint() {
+    let mut world = two();
+    world.list("a", [record("web", [endpoint(1, 80), endpoint(2, 80)])]);
+    world.list(
+        "b",
+        [record("web", [endpoint(2, 80), endpoint(2, 81), endpoint(3, 80)])],
+    );
+    assert_eq!(
+        world.lines("web.mesh").unwrap(),
+        [
+            "10.0.0.1 http=80 healthy 0 a",
+            "10.0.0.2 http=80 healthy 0 a+b",
+            "10.0.0.2 http=81 healthy 0 b",
+            "10.0.0.3 http=80 healthy 0 b",
+        ]
+    );
+    assert_eq!(world.lines("web.mesh@a").unwrap().len(), 2);
+    world.list("a", []);
+    assert_eq!(
+        world.lines("web.mesh").unwrap().len(),
+        3,
+        "the other's view is back"
+    );
+    assert_eq!(world.lines("web.mesh@a"), None);
+}
+
+#[test]
+fn fallback_orders_and_exclusive_owns() {
+    for (policy, expected) in [
+        (
+            Arc::new(Fallback) as Arc<dyn MergePolicy>,
+            vec!["10.0.0.1 http=80 healthy 0 a", "10.0.0.2 http=80 healthy 1 b"],
+        ),
+        (Arc::new(Exclusive), vec!["10.0.0.1 http=80 healthy 0 a"]),
+    ] {
+        let world = World::with(vec![(Pattern::new("*"), policy)]);
+        let mut world = ["a", "b"]
+            .into_iter()
+            .fold(world, |world, name| world.add(name, hostname("{name}.mesh")));
+        world.list("b", [record("web", [endpoint(2, 80)])]);
+        world.list("a", [record("web", [endpoint(1, 80)])]);
+        assert_eq!(world.lines("web.mesh").unwrap(), expected);
+        world.list("a", []);
+        assert_eq!(world.lines("web.mesh").unwrap(), ["10.0.0.2 http=80 healthy 0 b"]);
+    }
+    let mut world = with_policy(Fallback);
+    world.list("a", [record("web", [endpoint(1, 80)])]);
+    world.list("b", [record("web", [endpoint(1, 80)])]);
+    assert_eq!(
+        world.lines("web.mesh").unwrap(),
+        ["10.0.0.1 http=80 healthy 0 a+b"],
+        "the better priority counts"
+    );
+}
+
+fn health(world: &mut World) -> Health {
+    world.publish();
+    world
+        .snapshot
+        .get("web.mesh")
+        .unwrap()
+        .endpoints()
+        .iter()
+        .next()
+        .unwrap()
+        .health()
+}
+
+#[test]
+fn the_worst_opinion_of_the_fresh_counts() {
+    for (a, b, expected) in [
+        (Health::Healthy, Health::Healthy, Health::Healthy),
+        (Health::Healthy, Health::Degraded, Health::Degraded),
+        (Health::Draining, Health::Healthy, Health::Draining),
+        (Health::Draining, Health::Unhealthy, Health::Unhealthy),
+        (Health::Unknown, Health::Healthy, Health::Healthy),
+        (Health::Unhealthy, Health::Unknown, Health::Unhealthy),
+        (Health::Unknown, Health::Unknown, Health::Unknown),
+    ] {
+        let mut world = two();
+        world.list("a", [record("web", [endpoint(1, 80).health(a)])]);
+        world.list("b", [record("web", [endpoint(1, 80).health(b)])]);
+        assert_eq!(health(&mut world), expected, "{a} and {b}");
+    }
+}
+
+#[test]
+fn the_stale_are_heard_where_no_fresh_one_has_an_opinion() {
+    for (fresh, administrative, expected) in [
+        (Health::Healthy, false, Health::Healthy),
+        (Health::Unknown, false, Health::Draining),
+        (Health::Healthy, true, Health::Draining),
+    ] {
+        let mut world = two();
+        let stale = endpoint(1, 80)
+            .health(Health::Draining)
+            .administrative(administrative);
+        world.list("a", [record("web", [stale])]);
+        world.list("b", [record("web", [endpoint(1, 80).health(fresh)])]);
+        assert_eq!(
+            health(&mut world),
+            if fresh == Health::Unknown {
+                Health::Draining
+            } else {
+                Health::Draining.worse(fresh)
+            }
+        );
+        world.pass(Duration::from_secs(59));
+        world.say("b", vec![Event::Confirmed(Scope::Registry)]);
+        world.pass(Duration::from_secs(2));
+        assert_eq!(
+            health(&mut world),
+            expected,
+            "{fresh}, administrative: {administrative}"
+        );
+        world.say("a", vec![Event::Confirmed(Scope::Registry)]);
+        world.pass(Duration::ZERO);
+        assert_eq!(health(&mut world), Health::Draining);
+    }
+}
+
+#[test]
+fn weight_locality_and_identity_go_by_precedence_and_labels_by_key() {
+    let mut world = two();
+    let here = Locality {
+        zone: "z1".into(),
+        ..Locality::default()
+    };
+    let there = Locality {
+        zone: "z2".into(),
+        ..Locality::default()
+    };
+    let first = endpoint(1, 80).weight(7).label("k", "a").label("only-a", "1");
+    let second = endpoint(1, 80)
+        .weight(9)
+        .label("k", "b")
+        .label("only-b", "2")
+        .locality(there)
+        .identity("spiffe://x");
+    world.list("a", [record("web", [first])]);
+    world.list("b", [record("web", [second])]);
+    world.publish();
+    let service = world.snapshot.get("web.mesh").unwrap().clone();
+    let merged = service.endpoints().iter().next().unwrap();
+    assert_eq!(merged.weight(), 7);
+    assert_eq!(&*merged.locality().zone, "z2", "who knows none has no word on it");
+    assert_ne!(merged.locality(), &here);
+    assert_eq!(&merged.identity()[..], "spiffe://x");
+    let labels: Vec<String> = merged
+        .labels()
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    assert_eq!(labels, ["k=a", "only-a=1", "only-b=2"]);
+}
+
+#[test]
+fn disagreements_are_settled_by_precedence_and_named() {
+    let mut world = two();
+    let port = |number, transport, protocol: &str| ServicePort {
+        number: Some(number),
+        transport,
+        app_protocol: protocol.into(),
+        ..ServicePort::new("http")
+    };
+    world.list(
+        "a",
+        [record_with(
+            "web",
+            [port(80, Transport::Tcp, "http")],
+            [endpoint(1, 80)],
+        )],
+    );
+    world.list(
+        "b",
+        [record_with(
+            "web",
+            [port(81, Transport::Udp, "grpc")],
+            [endpoint(2, 80)],
+        )],
+    );
+    assert_eq!(
+        world.lines("web.mesh").unwrap(),
+        ["10.0.0.1 http=80 healthy 0 a", "10.0.0.2  healthy 0 b"]
+    );
+    let web = world.snapshot.get("web.mesh").unwrap();
+    let told: Vec<String> = web.conflicts().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "port.transport http: a says tcp, b says udp",
+            "port.number http: a says 80, b says 81",
+            "port.protocol http: a says http, b says grpc",
+        ]
+    );
+    assert_eq!(
+        (web.ports()[0].number, web.ports()[0].transport),
+        (Some(80), Transport::Tcp)
+    );
+
+    let headless = ServiceMeta::builder(ServiceId::named("web"))
+        .resolution(Resolution::Headless)
+        .build();
+    world.list("b", [ServiceRecord::new(headless, [])]);
+    world.publish();
+    let conflicts = world.snapshot.get("web.mesh").unwrap().conflicts().to_vec();
+    assert_eq!(
+        (conflicts.len(), conflicts[0].field),
+        (1, ConflictField::Resolution)
+    );
+}
+
+#[test]
+fn a_port_that_nobody_named_is_the_only_named_one() {
+    let implicit = ServicePort {
+        implicit: true,
+        ..ServicePort::new("default")
+    };
+    let nameless = |n: u8| {
+        Endpoint::builder(Address::V4([10, 0, 0, n].into()))
+            .port("default", 8080)
+            .id(format!("{n}"))
+    };
+    let mut world = two();
+    world.list("b", [record_with("web", [implicit.clone()], [nameless(2)])]);
+    assert_eq!(
+        world.lines("web.mesh").unwrap(),
+        ["10.0.0.2 default=8080 unknown 0 b"]
+    );
+    world.list("a", [record("web", [endpoint(1, 80)])]);
+    assert_eq!(
+        world.lines("web.mesh").unwrap(),
+        ["10.0.0.1 http=80 healthy 0 a", "10.0.0.2 http=8080 unknown 0 b"]
+    );
+    let two_ports = [ServicePort::new("grpc"), ServicePort::new("http")];
+    world.list("a", [record_with("web", two_ports, [endpoint(1, 80)])]);
+    assert_eq!(
+        world.lines("web.mesh").unwrap()[1],
+        "10.0.0.2 default=8080 unknown 0 b",
+        "no one port to be"
+    );
+}
+
+#[test]
+fn overlapping_addresses_of_two_networks_stay_distinct() {
+    let mut world = two();
+    world.list("a", [record("web", [endpoint(1, 80).network("vpc-1")])]);
+    world.list("b", [record("web", [endpoint(1, 80).network("vpc-2")])]);
+    assert_eq!(world.lines("web.mesh").unwrap().len(), 2);
+}
+
+#[test]
+fn two_instances_of_one_registry_in_one_place_are_one_endpoint() {
+    let mut world = World::merging(&["a"]);
+    let twin = |id: &str, health| endpoint(1, 80).id(id).health(health);
+    world.list(
+        "a",
+        [record(
+            "web",
+            [twin("x", Health::Healthy), twin("y", Health::Degraded)],
+        )],
+    );
+    assert_eq!(
+        world.lines("web.mesh").unwrap(),
+        ["10.0.0.1 http=80 degraded 0 a+a"]
+    );
+}
+
+#[test]
+fn a_dual_stack_endpoint_is_known_by_its_first_address() {
+    let mut world = two();
+    let six: Address = "2001:db8::1".parse().unwrap();
+    let both = Endpoint::builder(Addresses::new(Address::V4([10, 0, 0, 1].into()), [six]))
+        .port("http", 80)
+        .id("d");
+    world.list("a", [record("web", [both])]);
+    world.list("b", [record("web", [endpoint(1, 80)])]);
+    world.publish();
+    let service = world.snapshot.get("web.mesh").unwrap();
+    assert_eq!(service.endpoints().len(), 1);
+    assert_eq!(service.endpoints().iter().next().unwrap().addresses().len(), 2);
+    assert_eq!(
+        world
+            .snapshot
+            .find_address("2001:db8::1".parse().unwrap())
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_service_that_can_be_read_again_is_heard_while_another_cannot() {
+    let mut world = two();
+    let both = |health| ["api", "web"].map(|name| record(name, [endpoint(1, 80).health(health)]));
+    world.list("a", both(Health::Unhealthy));
+    world.list("b", both(Health::Healthy));
+    world.publish();
+    let healthy = |world: &mut World, name: &str| world.lines(name).unwrap()[0].contains(" healthy ");
+    for name in ["api", "web"] {
+        let error = || RegistryError::new(ErrorKind::Unavailable, "no answer");
+        let scope = Scope::Service(ServiceId::named(name));
+        world.say(
+            "a",
+            (0..3).map(|_| Event::degraded(scope.clone(), error())).collect(),
+        );
+        assert!(
+            healthy(&mut world, &format!("{name}.mesh")),
+            "the stale one is not heard"
+        );
+    }
+    world.say(
+        "a",
+        vec![Event::Confirmed(Scope::Service(ServiceId::named("web")))],
+    );
+    assert!(!healthy(&mut world, "web.mesh"));
+    assert!(healthy(&mut world, "api.mesh"));
+}
+
+#[test]
+fn a_port_that_nobody_named_is_left_out_where_it_fits_none() {
+    let implicit = ServicePort {
+        implicit: true,
+        ..ServicePort::new("default")
+    };
+    let named = |name: &str, transport| ServicePort {
+        transport,
+        ..ServicePort::new(name)
+    };
+    let mut world = two();
+    let ports = [named("default", Transport::Udp), named("http", Transport::Tcp)];
+    world.list("a", [record_with("web", ports, [endpoint(1, 80)])]);
+    let nameless = Endpoint::builder(Address::V4([10, 0, 0, 2].into())).port("default", 53);
+    world.list("b", [record_with("web", [implicit], [nameless])]);
+    assert_eq!(
+        world.lines("web.mesh").unwrap(),
+        ["10.0.0.1 http=80 healthy 0 a", "10.0.0.2  unknown 0 b"]
+    );
+    let conflict = &world.snapshot.get("web.mesh").unwrap().conflicts()[0];
+    assert_eq!(conflict.field, ConflictField::PortTransport);
+}
