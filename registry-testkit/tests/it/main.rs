@@ -1,0 +1,6 @@
+//! The testkit against real servers.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod proxy;
+mod replay;
+mod server;

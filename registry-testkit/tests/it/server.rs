@@ -1,0 +1,6 @@
+//! Tests that need an installed server.
+
+mod bulk;
+mod cluster;
+mod consul;
+mod security;
