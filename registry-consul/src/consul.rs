@@ -1,0 +1,98 @@
+//! The Consul registry.
+
+mod answer;
+mod config;
+mod detector;
+mod map;
+mod memory;
+mod query;
+mod session;
+mod tracked;
+mod wire;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::stream;
+use registry_core::{Control, EventStream, RegistryError, ServiceRegistry, async_trait};
+
+pub use config::{Consistency, ConsulConfig};
+
+use crate::error::Error;
+use memory::Memory;
+use query::Queries;
+use session::Session;
+
+/// The services of one Consul data centre.
+///
+/// | Consul says | health | raw status |
+/// |---|---|---|
+/// | maintenance mode of the service or its node | draining | `maintenance` |
+/// | some check critical | unhealthy | `critical` |
+/// | some check warning | degraded | `warning` |
+/// | all checks passing, or none | healthy | `passing` |
+///
+/// A node's checks count for each of its services. Instances of any health are kept.
+///
+/// The default hostname is `{name}.service.consul`; templates may use `{datacenter}`. An instance's labels are its
+/// metadata, and `consul.tags`: its tags, sorted, joined by commas. The labels of a service say `consul.kind` where it
+/// is a proxy or a gateway, and `consul.destination` which service a proxy stands in front of.
+///
+/// It is fresh within the wait of its polls and ten seconds more.
+#[derive(Debug)]
+pub struct ConsulRegistry {
+    config: Arc<ConsulConfig>,
+    /// What was seen last, kept from one watch to the next: it tells a filtered answer from an empty one.
+    memory: Arc<Mutex<Memory>>,
+}
+
+impl ConsulRegistry {
+    /// A registry with that configuration. Nothing is dialled yet.
+    ///
+    /// # Errors
+    ///
+    /// Where a setting cannot be used; the message names the field.
+    pub fn try_new(config: ConsulConfig) -> Result<Self, Error> {
+        config.validate()?;
+        Ok(Self {
+            config: Arc::new(config),
+            memory: Arc::default(),
+        })
+    }
+}
+
+#[async_trait]
+impl ServiceRegistry for ConsulRegistry {
+    fn kind(&self) -> &'static str {
+        "consul"
+    }
+
+    fn default_hostname(&self) -> String {
+        "{name}.service.consul".to_owned()
+    }
+
+    fn freshness_bound(&self) -> Duration {
+        self.config.wait + Duration::from_secs(10)
+    }
+
+    async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {
+        let queries = Queries::new(self.config.clone(), Some(control.clone()))?;
+        queries.check_version().await?;
+        let session = Session::new(queries, self.config.clone(), control, self.memory.clone());
+        Ok(Box::pin(stream::unfold(Some(session), |session| async move {
+            let mut session = session?;
+            match session.next_batch().await {
+                Ok(batch) => Some((Ok(batch), Some(session))),
+                Err(error) => Some((Err(error.into()), None)),
+            }
+        })))
+    }
+
+    async fn probe(&self) -> Result<(), RegistryError> {
+        let queries = Queries::new(self.config.clone(), None)?;
+        queries.check_version().await?;
+        let response = queries.catalog(0, Consistency::Default).await?;
+        answer::catalog(&response, &self.config)?;
+        Ok(())
+    }
+}

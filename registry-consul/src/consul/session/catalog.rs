@@ -1,0 +1,253 @@
+//! The poll of the catalogue: which services there are, and whether the servers have a leader.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use registry_core::{Backoff, Event, RegistryError, Scope, Str};
+use registry_http::Response;
+use tokio::time::Instant;
+
+use super::{Session, What};
+use crate::consul::answer::{self, Headers};
+use crate::consul::config::Consistency;
+use crate::consul::memory::Memory;
+use crate::consul::tracked::{Answered, Pace, Tracked, next_index};
+use crate::error::Error;
+
+/// How often to look for a leader while there is none.
+const LEADERLESS: Duration = Duration::from_secs(2);
+
+/// Where the poll of the catalogue stands.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    pub(super) under_way: bool,
+    pub(super) due: Instant,
+    /// It was read once.
+    pub(super) listed: bool,
+    /// It listed the servers themselves before, and does not any more.
+    pub(super) blind: bool,
+    index: u64,
+    pace: Pace,
+    /// Ask any server: the leader did not answer.
+    any_server: bool,
+    leaderless_since: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Catalog {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            under_way: false,
+            due: now,
+            listed: false,
+            blind: false,
+            index: 0,
+            pace: Pace::default(),
+            any_server: false,
+            leaderless_since: None,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+impl Catalog {
+    /// A connection broke: the server may be another one by now, or may have been wiped. Asked with an index from before,
+    /// it would be blind for a whole wait.
+    pub(super) fn distrust_index(&mut self) {
+        if !self.under_way {
+            self.index = 0;
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn start_catalog(&mut self, now: Instant) {
+        if self.catalog.under_way || now < self.catalog.due {
+            return;
+        }
+        self.catalog.under_way = true;
+        // The leader answers this one query, whatever the consistency of the others: a lost leader shows at once, where
+        // parked stale polls sleep through an election. While there is none, any server will do.
+        let consistency = match self.config.consistency {
+            Consistency::Consistent => Consistency::Consistent,
+            _ if self.catalog.any_server => Consistency::Stale,
+            _ => Consistency::Default,
+        };
+        let (queries, asked) = (self.queries.clone(), self.catalog.index);
+        self.spawn(What::Catalog { asked }, async move {
+            queries.catalog(asked, consistency).await
+        });
+    }
+
+    /// Takes an answer. An error ends the watch.
+    pub(super) fn take_catalog(
+        &mut self,
+        asked: u64,
+        result: Result<Response, Error>,
+        started: Instant,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let read = result.and_then(|response| {
+            let listed = answer::catalog(&response, &self.config)?;
+            self.note_servers(listed.servers);
+            let names: Vec<Str> = listed.names.iter().map(|name| self.interner.text(name)).collect();
+            Ok((Headers::of(&response), names, response.url().clone()))
+        });
+        let (headers, names, url) = match read {
+            Ok(read) => read,
+            // The first listing did not even begin, or nobody listens there any more: all polls start over.
+            Err(error) if !self.catalog.listed || error.is_unreachable() => return Err(error),
+            Err(error) => {
+                if error.is_refused_by_limit() {
+                    self.refused_by_limit(started, now);
+                }
+                self.catalog.index = 0;
+                self.catalog.any_server = true;
+                let error = RegistryError::from(error);
+                let delay = self
+                    .catalog
+                    .backoff
+                    .next_delay()
+                    .max(error.retry_after().unwrap_or_default());
+                self.catalog.due = now + delay;
+                self.batch.push(Event::degraded(Scope::Registry, error));
+                return Ok(());
+            }
+        };
+        if asked > 0 || headers.index == 0 {
+            self.catalog.backoff.reset();
+        }
+        self.grow_budget(now);
+
+        let changed = self.compare(&names, now);
+        let answered = Answered {
+            asked,
+            index: headers.index,
+            took: now - started,
+            changed,
+            // Any registration moves this index, also one that adds no name.
+            woken: headers.index > asked,
+        };
+        let delay = self.catalog.pace.delay(answered, self.config.wait);
+        self.catalog.index = next_index(asked, headers.index);
+        self.catalog.due = now + self.config.catalog_interval.max(delay);
+        if self.is_hybrid() && !changed && headers.index > asked {
+            // An instance of a known service was added or removed: the checks may say of which.
+            self.detector.due = self.detector.due.min(now + Duration::from_secs(1));
+        }
+
+        let fresh = self.judge_freshness(headers, now, &url);
+        if !self.catalog.listed {
+            self.catalog.listed = true;
+            self.begin_round(false, now);
+        } else if let Err(error) = fresh {
+            self.batch
+                .push(Event::degraded(Scope::Registry, RegistryError::from(error)));
+        } else {
+            self.batch.push(Event::Confirmed(Scope::Registry));
+        }
+        Ok(())
+    }
+
+    fn note_servers(&mut self, listed: bool) {
+        let mut memory = super::service::lock(&self.memory);
+        memory.servers_listed |= listed;
+        let blind = memory.servers_listed && !listed;
+        if blind && !self.catalog.blind {
+            tracing::warn!(
+                registry = %self.control.registry(),
+                "the catalogue does not list `consul` any more: the token lost rights, and nothing is removed",
+            );
+        }
+        self.catalog.blind = blind;
+    }
+
+    fn judge_freshness(
+        &mut self,
+        headers: Headers,
+        now: Instant,
+        url: &registry_http::RedactedUrl,
+    ) -> Result<(), Error> {
+        let bound = self.config.max_stale;
+        let behind = |problem: String| {
+            Err(Error::Behind {
+                url: url.clone(),
+                problem,
+            })
+        };
+        if headers.leader {
+            self.catalog.any_server = false;
+            self.catalog.leaderless_since = None;
+        } else {
+            let since = *self.catalog.leaderless_since.get_or_insert(now);
+            self.catalog.any_server = true;
+            self.catalog.index = 0;
+            self.catalog.due = now + LEADERLESS;
+            if now - since >= bound {
+                return behind(format!(
+                    "the server has known no leader for {} s",
+                    (now - since).as_secs()
+                ));
+            }
+        }
+        if headers.behind > bound {
+            // A parked poll would not tell when it has caught up.
+            self.catalog.index = 0;
+            self.catalog.due = now + LEADERLESS;
+            return behind(format!(
+                "the server heard of its leader {} s ago",
+                headers.behind.as_secs()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Begins to watch names that are new, and reads once more those that are gone: only that decides. True where the
+    /// names are not the same as before.
+    fn compare(&mut self, names: &[Str], now: Instant) -> bool {
+        let mut changed = false;
+        for name in names {
+            match self.services.get_mut(name) {
+                Some(tracked) => {
+                    changed |= !tracked.listed;
+                    tracked.listed = true;
+                }
+                None => {
+                    changed = true;
+                    self.services.insert(name.clone(), Tracked::new(now));
+                    self.read_soon(name, now);
+                }
+            }
+        }
+        let listed: HashSet<&Str> = names.iter().collect();
+        // Services of an earlier watch whose names are gone by now want the same proof.
+        let remembered: Vec<Str> = {
+            let memory: &Memory = &super::service::lock(&self.memory);
+            memory
+                .services
+                .keys()
+                .filter(|name| !self.services.contains_key(*name))
+                .cloned()
+                .collect()
+        };
+        for name in remembered {
+            if self.config.wants(&name, &[]) || !self.config.tags.is_empty() {
+                self.services.insert(name.clone(), Tracked::new(now));
+            }
+        }
+        let gone: Vec<Str> = self
+            .services
+            .keys()
+            .filter(|name| !listed.contains(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            if let Some(tracked) = self.services.get_mut(&name) {
+                changed |= tracked.listed;
+                tracked.listed = false;
+            }
+            self.read_soon(&name, now);
+        }
+        changed
+    }
+}

@@ -1,0 +1,146 @@
+//! What can go wrong, and how it is told to the supervisor.
+
+use registry_core::{ErrorKind, RegistryError};
+use registry_http::{RedactedUrl, Response};
+
+/// What can go wrong with a Consul registry.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting that cannot be used.
+    #[error("{field}: {problem}")]
+    Config {
+        /// The field of the configuration.
+        field: &'static str,
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// The request did not get an answer.
+    #[error(transparent)]
+    Http(#[from] registry_http::Error),
+    /// The server answered with an error.
+    #[error("{url}: {status} {text}")]
+    Status {
+        /// What was asked for.
+        url: RedactedUrl,
+        /// The status.
+        status: u16,
+        /// The beginning of the answer's text.
+        text: Box<str>,
+        /// How long the server asked to be left alone.
+        retry_after: Option<std::time::Duration>,
+    },
+    /// The answer is not what Consul sends.
+    #[error("{url}: the answer cannot be read")]
+    Decode {
+        /// What was asked for.
+        url: RedactedUrl,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The answer is not text.
+    #[error("{url}: the answer is not UTF-8")]
+    Encoding {
+        /// What was asked for.
+        url: RedactedUrl,
+    },
+    /// The answer is about another service than the one that was asked for.
+    #[error("{url}: the answer is about the service {found:?}")]
+    Foreign {
+        /// What was asked for.
+        url: RedactedUrl,
+        /// The service that it is about.
+        found: String,
+    },
+    /// The answer lacks what the token may not see, or may not be seen without one.
+    #[error("{url}: {problem}")]
+    Filtered {
+        /// What was asked for.
+        url: RedactedUrl,
+        /// How it shows.
+        problem: &'static str,
+    },
+    /// The servers have no leader, or are too far behind it.
+    #[error("{url}: {problem}")]
+    Behind {
+        /// What was asked for.
+        url: RedactedUrl,
+        /// How it shows.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// The error that an answer of any other status than 200 stands for.
+    pub(crate) fn status(response: &Response) -> Self {
+        Self::Status {
+            url: response.url().clone(),
+            status: response.status().as_u16(),
+            text: response.error_text().into(),
+            retry_after: response.retry_after(),
+        }
+    }
+
+    /// True where nobody answered at all: the server is gone, not merely unable.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Http(error) if error.kind() == "connect" || error.kind() == "tls")
+    }
+
+    /// True where the server closed a new connection at once, as it does above its limit for one client.
+    pub(crate) fn is_refused_by_limit(&self) -> bool {
+        matches!(
+            self,
+            Self::Http(registry_http::Error::ClosedEarly { .. }) | Self::Status { status: 429, .. }
+        )
+    }
+}
+
+impl From<Error> for RegistryError {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Config { .. } => ErrorKind::Configuration,
+            Error::Http(http) => match http.kind() {
+                "config" | "credential" => ErrorKind::Configuration,
+                "body_too_large" => ErrorKind::Limit,
+                "protocol" => ErrorKind::Malformed,
+                _ => ErrorKind::Unreachable,
+            },
+            Error::Status {
+                status: 401 | 403, ..
+            }
+            | Error::Filtered { .. } => ErrorKind::Denied,
+            Error::Status { .. } | Error::Behind { .. } => ErrorKind::Unavailable,
+            Error::Decode { .. } | Error::Encoding { .. } | Error::Foreign { .. } => ErrorKind::Malformed,
+        };
+        let retry_after = match &error {
+            Error::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        let message = error.to_string();
+        let registry_error = RegistryError::new(kind, message).with_retry_after(retry_after);
+        match std::error::Error::source(&error) {
+            Some(_) => registry_error.with_source(Cause(error)),
+            None => registry_error,
+        }
+    }
+}
+
+/// The causes behind an error whose own message was told already.
+#[derive(Debug)]
+struct Cause(Error);
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match std::error::Error::source(&self.0) {
+            Some(source) => std::fmt::Display::fmt(source, f),
+            None => std::fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0).and_then(std::error::Error::source)
+    }
+}

@@ -1,0 +1,115 @@
+//! More services than can be parked, and so many that only HTTP/2 can.
+
+use std::time::Duration;
+
+use registry_testkit::consul::{Consul, ConsulApi, instance_id, service_check_id, service_name};
+use registry_testkit::wait;
+use tokio::time::Instant;
+
+use crate::support::real::{BUDGET, Neighbour, Sampler, https_config, percentiles};
+use crate::support::{config, discover, service, status, statuses};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bar_10000_services_share_64_http2_connections() {
+    let consul = Consul::builder().tls().start().await.unwrap();
+    consul.api().register_services(10_000, 2, 200).await.unwrap();
+    let sampler = Sampler::start(consul.https_address().unwrap());
+    let mut config = https_config(&consul);
+    config.wait = Duration::from_secs(30);
+    let start = Instant::now();
+    let discovery = discover(config);
+    let deadline = Duration::from_secs(120);
+    tokio::time::timeout(deadline, discovery.ready()).await.unwrap();
+    let ready = start.elapsed();
+    let complete = wait::until("10 000 services of 2", deadline, async || {
+        let snapshot = discovery.snapshot();
+        (0..10_000)
+            .all(|index| {
+                service(&snapshot, &service_name(index)).is_some_and(|found| found.endpoints().len() == 2)
+            })
+            .then_some(())
+    });
+    complete.await.unwrap();
+    println!(
+        "10 000 services over HTTPS: ready after {ready:?}, complete after {:?}",
+        start.elapsed()
+    );
+
+    // Until the polls are parked, too; nothing tells.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let mut times = Vec::new();
+    for change in 0..50 {
+        let index = change * 199;
+        let node = ConsulApi::instance_node(index, 0, 2, 200);
+        let (check, id) = (service_check_id(index, 0), instance_id(index, 0));
+        let start = Instant::now();
+        consul
+            .api()
+            .set_check(&node, &check, Some(&id), "critical")
+            .await
+            .unwrap();
+        let wanted = format!("{id} critical");
+        while statuses(&discovery.snapshot(), &service_name(index))
+            .is_none_or(|found| !found.contains(&wanted))
+        {
+            assert!(start.elapsed() < Duration::from_secs(5), "{id}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        times.push(start.elapsed());
+    }
+    let status = status(&discovery);
+    println!(
+        "50 changes, the call included: {} (bar: p99 100 ms); at most {} connections, {} failures of {} requests",
+        percentiles(times),
+        sampler.most(),
+        status.failures,
+        status.requests
+    );
+    assert!(sampler.most() <= 64, "{}", sampler.most());
+    assert_eq!(status.failures, 0, "{:?}", status.last_error);
+    discovery.shutdown().await;
+}
+
+/// A poll that is given up occupies its connection on the server until the wait ends: who gives up many fills the limit
+/// of 200 with dead polls, for all programs on the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_everywhere_beyond_the_budget_leave_the_limit_to_others() {
+    let consul = Consul::builder().start().await.unwrap();
+    let api = consul.api();
+    api.register_services(600, 1, 20).await.unwrap();
+    let mut config = config(consul.url());
+    config.wait = Duration::from_secs(30);
+    let discovery = discover(config);
+    discovery.ready().await;
+    let sampler = Sampler::start(consul.address());
+    let neighbour = Neighbour::start(consul.url(), Duration::from_millis(20));
+    let start = Instant::now();
+    for round in 0..600 {
+        let index = round * 7 % 600;
+        let node = ConsulApi::instance_node(index, 0, 1, 20);
+        let (check, id) = (service_check_id(index, 0), instance_id(index, 0));
+        api.set_check(&node, &check, Some(&id), "warning").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let last = wait::until("all changes", Duration::from_secs(60), async || {
+        let snapshot = discovery.snapshot();
+        (0..600)
+            .all(|index| {
+                statuses(&snapshot, &service_name(index))
+                    .is_some_and(|found| found == [format!("{} warning", instance_id(index, 0))])
+            })
+            .then(|| start.elapsed())
+    });
+    let last = last.await.unwrap();
+    let status = status(&discovery);
+    println!(
+        "600 changes, the last one seen {last:?} after the first was made; at most {} connections, {} failures of {} requests",
+        sampler.most(),
+        status.failures,
+        status.requests
+    );
+    neighbour.never_failed().await;
+    assert!(sampler.most() <= BUDGET + 1, "{}", sampler.most());
+    assert_eq!(status.failures, 0, "{:?}", status.last_error);
+    discovery.shutdown().await;
+}
