@@ -1,0 +1,218 @@
+//! The command line.
+
+mod check;
+mod client;
+mod configuration;
+mod output;
+mod show;
+mod watch;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Source};
+use crate::error::Error;
+use crate::{run, sample};
+
+/// Merges service registries into one picture of every service, and serves it.
+#[derive(Debug, Parser)]
+#[command(name = "registryd", version, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 fine, 1 failed, 2 wrong input.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Write the address of the HTTP API to this file once it listens
+        #[arg(long, value_name = "FILE")]
+        port_file: Option<PathBuf>,
+    },
+    /// Check the configuration and the files it names, then ask every registry whether it can be reached
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Ask no registry
+        #[arg(long)]
+        offline: bool,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Show services or endpoints of a running daemon
+    #[command(subcommand)]
+    Get(Get),
+    /// Show the registries of a running daemon, and whether it is ready
+    Status(ServerArgs),
+    /// Follow the changes of a running daemon
+    Watch(ServerArgs),
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Show the version
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum Get {
+    /// Show all services
+    #[command(visible_alias = "svc")]
+    Services {
+        /// Only those whose hostname fits the pattern, such as "*.mesh.internal"
+        #[arg(long, value_name = "PATTERN")]
+        host: Option<String>,
+        /// Only those that this registry has
+        #[arg(long, value_name = "NAME")]
+        registry: Option<String>,
+        /// Only those of this namespace
+        #[arg(long, short, value_name = "NAMESPACE")]
+        namespace: Option<String>,
+        /// Only those with this label; may be repeated
+        #[arg(long, short, value_name = "KEY=VALUE")]
+        label: Vec<String>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show one service
+    Service {
+        /// Its hostname, or `<hostname>@<registry>` for what one registry says of it
+        host: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show the endpoints of a service
+    #[command(visible_alias = "ep")]
+    Endpoints {
+        /// Its hostname, or `<hostname>@<registry>` for what one registry says of it
+        host: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the configuration that runs where there is none, with all defaults
+    Defaults,
+    /// Print the JSON schema of the configuration, for editors
+    Schema,
+    /// Print the configuration in force, with all defaults and without secrets
+    Show {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// How to print it
+        #[arg(long, short, value_enum, default_value_t = Output::Yaml)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration; without it that of the user (~/.config/registryd/registryd.yaml), of the system
+    /// (/etc/registryd/registryd.yaml), or a sample that is built in
+    #[arg(long, short, value_name = "FILE", env = "REGISTRYD_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct OutputArgs {
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct ServerArgs {
+    /// The daemon to ask
+    #[arg(
+        long,
+        short,
+        value_name = "URL",
+        env = "REGISTRYD_SERVER",
+        default_value = "http://127.0.0.1:7380"
+    )]
+    server: String,
+    /// File with the token that the daemon wants
+    #[arg(long, value_name = "FILE", env = "REGISTRYD_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// As the API speaks
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+/// Threads of the daemon: a merge needs one, and each more costs memory.
+const MOST_THREADS: usize = 4;
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be done; see [`Error::exit_code`].
+    pub fn execute(self) -> Result<(), Error> {
+        let runtime = self.runtime().map_err(Error::io("the runtime cannot start"))?;
+        let done = runtime.block_on(self.dispatch());
+        // Blocking work, such as a name look-up without end, does not hold the process up.
+        runtime.shutdown_background();
+        done
+    }
+
+    fn runtime(&self) -> std::io::Result<tokio::runtime::Runtime> {
+        let mut builder = match self.command {
+            Command::Run { .. } => {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                let mut builder = tokio::runtime::Builder::new_multi_thread();
+                builder.worker_threads(cores.min(MOST_THREADS));
+                builder
+            }
+            _ => tokio::runtime::Builder::new_current_thread(),
+        };
+        builder.enable_all().thread_name("registryd").build()
+    }
+
+    async fn dispatch(self) -> Result<(), Error> {
+        match self.command {
+            Command::Run { config, port_file } => {
+                let source = config.source()?;
+                let config = config::load(&source)?;
+                run::run(source, config, port_file).await
+            }
+            Command::Check {
+                config,
+                offline,
+                output,
+            } => check::check(&config.source()?, offline, output.output).await,
+            Command::Get(get) => show::get(get).await,
+            Command::Status(server) => show::status(&server).await,
+            Command::Watch(server) => watch::watch(&server).await,
+            Command::Config(command) => configuration::show(&command),
+            Command::Version => output::print(concat!("registryd ", env!("CARGO_PKG_VERSION"), "\n")),
+        }
+    }
+}
+
+impl ConfigFile {
+    fn source(&self) -> Result<Source, Error> {
+        match self.config.clone().or_else(config::default_source) {
+            Some(path) => Ok(Source::File(path)),
+            None => {
+                let directory = sample::unpack().map_err(Error::io("the sample cannot be written"))?;
+                Ok(Source::BuiltIn(directory))
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `check`: everything that can be found out before the daemon runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use registry_core::ServiceRegistry;
+use serde_json::{Value, json};
+
+use super::Output;
+use super::output::{print, print_as, table, warn};
+use crate::config::{self, Config, RegistryConfig, Source};
+use crate::error::Error;
+use crate::registries;
+
+/// How long a registry may take to answer.
+const PROBE: Duration = Duration::from_secs(10);
+
+pub(super) async fn check(source: &Source, offline: bool, output: Output) -> Result<(), Error> {
+    let config = config::load(source)?;
+    let wrong: Vec<String> = config
+        .registries
+        .iter()
+        .flat_map(registries::check_files)
+        .collect();
+    if !wrong.is_empty() {
+        return Err(Error::Files(wrong));
+    }
+    let mut backends = Vec::new();
+    for registry in &config.registries {
+        backends.push((registry, registries::build(registry)?));
+    }
+    for warning in shared_defaults(&backends) {
+        warn(&format!("warning: {warning}"));
+    }
+    if offline {
+        return print_as(output, &json!({ "registries": config.registries.len() }), |_| {
+            fine(source, &config)
+        });
+    }
+    let results = join_all(
+        backends
+            .iter()
+            .map(|(registry, backend)| probe(registry, &**backend)),
+    )
+    .await;
+    let failed = results
+        .iter()
+        .any(|result| result["required"] == true && result["reachable"] == false);
+    print_as(output, &json!({ "registries": results }), results_table)?;
+    if failed {
+        return Err(Error::Unreachable);
+    }
+    if output == Output::Table {
+        print(&format!("\n{}", fine(source, &config)))?;
+    }
+    Ok(())
+}
+
+fn fine(source: &Source, config: &Config) -> String {
+    let count = config.registries.len();
+    let registries = if count == 1 { "registry" } else { "registries" };
+    format!("{}: fine, {count} {registries}\n", source.label())
+}
+
+async fn probe(registry: &RegistryConfig, backend: &dyn ServiceRegistry) -> Value {
+    let problem = match tokio::time::timeout(PROBE, backend.probe()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.report()),
+        Err(_) => Some(format!("no answer within {} s", PROBE.as_secs())),
+    };
+    json!({
+        "name": registry.id().as_str(),
+        "kind": backend.kind(),
+        "required": registry.required,
+        "reachable": problem.is_none(),
+        "problem": problem,
+    })
+}
+
+fn results_table(value: &Value) -> String {
+    let rows = value["registries"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|result| {
+            let text = |field: &str| result[field].as_str().unwrap_or_default().to_owned();
+            [
+                text("name"),
+                text("kind"),
+                if result["required"] == true { "yes" } else { "no" }.to_owned(),
+                if result["reachable"] == true {
+                    "fine".to_owned()
+                } else {
+                    text("problem")
+                },
+            ]
+        });
+    table(["NAME", "KIND", "REQUIRED", "RESULT"], rows)
+}
+
+/// Registries whose services have the same names only because nobody named them otherwise.
+fn shared_defaults(backends: &[(&RegistryConfig, Arc<dyn ServiceRegistry>)]) -> Vec<String> {
+    let mut by_template = BTreeMap::<String, Vec<&str>>::new();
+    for (registry, backend) in backends
+        .iter()
+        .filter(|(registry, _)| registry.hostname.is_none())
+    {
+        let names = by_template.entry(backend.default_hostname()).or_default();
+        names.push(registry.id().as_str());
+    }
+    by_template.retain(|_, names| names.len() > 1);
+    by_template
+        .into_iter()
+        .map(|(template, names)| {
+            format!(
+                "registries {} all rely on the default hostname {template:?}: where they have services of the same name \
+                 these are not merged, and the first owns the name; set `hostname` in each to merge or to separate them",
+                names.join(", ")
+            )
+        })
+        .collect()
+}

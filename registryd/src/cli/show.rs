@@ -1,0 +1,289 @@
+//! `get` and `status`: what a running daemon knows.
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::client::Client;
+use super::output::{print_as, table};
+use super::{Get, Output, ServerArgs};
+use crate::error::Error;
+
+/// Where all of a registry is in trouble, this many of its parts are enough to read about.
+const MOST_PARTS: usize = 3;
+
+pub(super) async fn get(get: Get) -> Result<(), Error> {
+    match get {
+        Get::Services {
+            host,
+            registry,
+            namespace,
+            label,
+            server,
+        } => {
+            let single = [
+                ("host", &host),
+                ("registry", &registry),
+                ("namespace", &namespace),
+            ];
+            let mut query: Vec<(&str, &str)> = single
+                .iter()
+                .filter_map(|(key, value)| Some((*key, value.as_deref()?)))
+                .collect();
+            query.extend(label.iter().map(|label| ("label", label.as_str())));
+            let value = Client::new(&server)?.get("/v1/services", &query).await?;
+            print_as(server.output.output, &value, services)
+        }
+        Get::Service { host, server } => {
+            let value = one(&host, &server).await?;
+            print_as(server.output.output, &value, service)
+        }
+        Get::Endpoints { host, server } => {
+            let mut value = one(&host, &server).await?;
+            if server.output.output != Output::Table {
+                value = value["endpoints"].take();
+            }
+            print_as(server.output.output, &value, |service| {
+                endpoints(&service["endpoints"])
+            })
+        }
+    }
+}
+
+pub(super) async fn status(server: &ServerArgs) -> Result<(), Error> {
+    let client = Client::new(server)?;
+    let mut value = client.get("/v1/registries", &[]).await?;
+    let (status, readiness) = client.ask("/readyz", &[]).await?;
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("awaited".to_owned(), readiness["awaited"].clone());
+    }
+    print_as(server.output.output, &value, |value| {
+        let ready = if status == StatusCode::OK {
+            "ready".to_owned()
+        } else {
+            text(&readiness, "detail")
+        };
+        format!("{ready}\n\n{}", registries(&value["registries"]))
+    })
+}
+
+async fn one(host: &str, server: &ServerArgs) -> Result<Value, Error> {
+    let path = format!("/v1/services/{}", registry_http::encode_segment(host));
+    Client::new(server)?.get(&path, &[]).await
+}
+
+fn services(value: &Value) -> String {
+    let rows = list(&value["services"]).iter().map(|service| {
+        let all = list(&service["endpoints"]);
+        let routable = all.iter().filter(|endpoint| is_routable(endpoint)).count();
+        [
+            text(service, "hostname"),
+            ports(&service["ports"]),
+            format!("{routable}/{}", all.len()),
+            words(&service["sources"]),
+            match list(&service["conflicts"]).len() {
+                0 => String::new(),
+                conflicts => conflicts.to_string(),
+            },
+        ]
+    });
+    table(["HOSTNAME", "PORTS", "ENDPOINTS", "SOURCES", "CONFLICTS"], rows)
+}
+
+fn service(value: &Value) -> String {
+    let mut text_of = String::new();
+    let mut line = |name: &str, value: String| {
+        if !value.is_empty() {
+            text_of.push_str(&format!(
+                "{:<12}{}\n",
+                format!("{name}:"),
+                value.replace(char::is_control, " ")
+            ));
+        }
+    };
+    line("Hostname", text(value, "hostname"));
+    line("Namespace", text(value, "namespace"));
+    line("Aliases", words(&value["aliases"]));
+    line("Ports", ports(&value["ports"]));
+    line("Labels", pairs(&value["labels"]));
+    line("Sources", words(&value["sources"]));
+    line("Revision", value["revision"].to_string());
+    for conflict in list(&value["conflicts"]) {
+        line("Conflict", text(conflict, "text"));
+    }
+    format!("{text_of}\n{}", endpoints(&value["endpoints"]))
+}
+
+fn endpoints(value: &Value) -> String {
+    let rows = list(value).iter().map(|endpoint| {
+        let locality = &endpoint["locality"];
+        let places = [
+            text(locality, "region"),
+            text(locality, "zone"),
+            text(locality, "sub_zone"),
+        ];
+        let places: Vec<&str> = places
+            .iter()
+            .map(String::as_str)
+            .filter(|place| !place.is_empty())
+            .collect();
+        let sources = list(&endpoint["sources"]).iter().map(|source| {
+            let (registry, status) = (text(source, "registry"), text(source, "status"));
+            if status.is_empty() {
+                registry
+            } else {
+                format!("{registry} ({status})")
+            }
+        });
+        [
+            text(endpoint, "address"),
+            number_ports(&endpoint["ports"]),
+            text(endpoint, "health"),
+            endpoint["weight"].to_string(),
+            endpoint["priority"].to_string(),
+            places.join("/"),
+            pairs(&endpoint["labels"]),
+            sources.collect::<Vec<_>>().join(", "),
+        ]
+    });
+    let head = [
+        "ADDRESS", "PORTS", "HEALTH", "WEIGHT", "PRIORITY", "LOCALITY", "LABELS", "SOURCES",
+    ];
+    table(head, rows)
+}
+
+fn registries(value: &Value) -> String {
+    let all = list(value);
+    let rows = all.iter().map(|registry| {
+        [
+            text(registry, "id"),
+            text(registry, "kind"),
+            if registry["required"] == true { "yes" } else { "no" }.to_owned(),
+            text(registry, "phase"),
+            registry["age_s"]
+                .as_f64()
+                .map_or_else(String::new, |age| format!("{age:.0}s")),
+            registry["services"].to_string(),
+            registry["endpoints"].to_string(),
+        ]
+    });
+    let head = [
+        "NAME",
+        "KIND",
+        "REQUIRED",
+        "PHASE",
+        "CONFIRMED",
+        "SERVICES",
+        "ENDPOINTS",
+    ];
+    let mut text_of = table(head, rows);
+    for registry in all {
+        let mut say = |what: &str, words: &str| {
+            let line = format!("\n{}: {what}: {words}", text(registry, "id"));
+            text_of.push_str(&line.replace(|c: char| c.is_control() && c != '\n', " "));
+        };
+        if registry["phase"] != "synced"
+            && let Some(message) = registry["last_error"]["message"].as_str()
+        {
+            say("last error", message);
+        }
+        // What concerns the whole registry was said above.
+        let degraded = list(&registry["degraded"]).iter();
+        let parts: Vec<&Value> = degraded.filter(|part| part["scope"] != "registry").collect();
+        for part in parts.iter().take(MOST_PARTS) {
+            say(&text(part, "scope"), &text(part, "error"));
+        }
+        if parts.len() > MOST_PARTS {
+            say(
+                "more",
+                &format!("{} further parts cannot be read", parts.len() - MOST_PARTS),
+            );
+        }
+        for warning in list(&registry["warnings"]).iter().filter_map(Value::as_str) {
+            say("warning", warning);
+        }
+        if let Some(note) = registry["note"].as_str() {
+            say("note", note);
+        }
+    }
+    if !text_of.ends_with('\n') {
+        text_of.push('\n');
+    }
+    text_of
+}
+
+/// As `registry_core::Health::routable` has it.
+fn is_routable(endpoint: &Value) -> bool {
+    matches!(
+        endpoint["health"].as_str(),
+        Some("healthy" | "degraded" | "unknown")
+    )
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap_or_default().to_owned()
+}
+
+fn words(value: &Value) -> String {
+    let words: Vec<&str> = list(value).iter().filter_map(Value::as_str).collect();
+    words.join(", ")
+}
+
+fn ports(value: &Value) -> String {
+    let ports = list(value).iter().map(|port| {
+        let name = text(port, "name");
+        match port["number"].as_u64() {
+            Some(number) => format!("{name}:{number}"),
+            None => name,
+        }
+    });
+    ports.collect::<Vec<_>>().join(", ")
+}
+
+fn number_ports(value: &Value) -> String {
+    let ports = value.as_object().into_iter().flatten();
+    ports
+        .map(|(name, number)| format!("{name}:{number}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn pairs(value: &Value) -> String {
+    let pairs = value.as_object().into_iter().flatten();
+    let pairs = pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+    pairs.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_and_endpoints_are_tables() {
+        let value = serde_json::json!({ "services": [{
+            "hostname": "payments.mesh.internal",
+            "ports": [{ "name": "http", "number": 80 }, { "name": "admin" }],
+            "endpoints": [
+                { "address": "10.0.0.7", "ports": { "http": 8080 }, "health": "healthy", "weight": 1, "priority": 0,
+                  "locality": { "region": "eu", "zone": "eu-1a" }, "labels": { "version": "v2" },
+                  "sources": [{ "registry": "vms", "status": "" }, { "registry": "consul", "status": "passing" }] },
+                { "address": "10.0.0.8", "ports": {}, "health": "unhealthy", "weight": 1, "priority": 0, "sources": [] },
+            ],
+            "sources": ["vms", "consul"], "conflicts": [],
+        }] });
+        assert_eq!(
+            services(&value),
+            "HOSTNAME                 PORTS            ENDPOINTS   SOURCES       CONFLICTS\n\
+             payments.mesh.internal   http:80, admin   1/2         vms, consul   -\n"
+        );
+        assert_eq!(
+            endpoints(&value["services"][0]["endpoints"]),
+            "ADDRESS    PORTS       HEALTH      WEIGHT   PRIORITY   LOCALITY   LABELS       SOURCES\n\
+             10.0.0.7   http:8080   healthy     1        0          eu/eu-1a   version=v2   vms, consul (passing)\n\
+             10.0.0.8   -           unhealthy   1        0          -          -            -\n"
+        );
+    }
+}

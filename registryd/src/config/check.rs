@@ -1,0 +1,124 @@
+//! What types cannot check: fields that have to agree with each other or with the world.
+
+use std::collections::HashMap;
+
+use super::Config;
+use super::tree::Step;
+
+/// Something that does not hold together.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) path: Vec<Step>,
+    pub(crate) found: String,
+    pub(crate) expected: String,
+}
+
+impl Finding {
+    pub(crate) fn new(path: Vec<Step>, found: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self {
+            path,
+            found: found.into(),
+            expected: expected.into(),
+        }
+    }
+}
+
+/// All that does not hold together.
+pub(crate) fn check(config: &Config, empty: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if config.registries.is_empty() {
+        // Also protects a running daemon from a file that is just being written.
+        let found = if empty { "an empty file" } else { "no registries" };
+        findings.push(Finding::new(
+            vec!["registries".into()],
+            found,
+            "at least one registry",
+        ));
+    }
+    names(config, &mut findings);
+    for (index, registry) in config.registries.iter().enumerate() {
+        let path = |field: &str| -> Vec<Step> {
+            let fields = field.split('.').filter(|field| !field.is_empty());
+            ["registries".into(), index.into()]
+                .into_iter()
+                .chain(fields.map(Step::from))
+                .collect()
+        };
+        let kinds = crate::registries::kinds(registry);
+        match kinds.as_slice() {
+            [_] => {}
+            [] => findings.push(Finding::new(
+                path(""),
+                "no kind of registry",
+                format!("exactly one of {}", crate::registries::KINDS.join(", ")),
+            )),
+            [_, second, ..] => findings.push(Finding::new(
+                path(second),
+                format!("the kinds {}", kinds.join(" and ")),
+                format!("exactly one of {}", crate::registries::KINDS.join(", ")),
+            )),
+        }
+        for wrong in crate::registries::validate(registry) {
+            findings.push(Finding::new(path(&wrong.field), wrong.found, wrong.expected));
+        }
+    }
+    listener(config, &mut findings);
+    findings
+}
+
+fn names(config: &Config, findings: &mut Vec<Finding>) {
+    let mut first = HashMap::new();
+    for (index, registry) in config.registries.iter().enumerate() {
+        let name = registry.id();
+        if let Some(before) = first.get(name) {
+            findings.push(Finding::new(
+                vec!["registries".into(), index.into(), "name".into()],
+                format!("the name {name:?}, which registry {} has already", before + 1),
+                "a name that no other registry has",
+            ));
+        } else {
+            first.insert(name, index);
+        }
+    }
+}
+
+fn listener(config: &Config, findings: &mut Vec<Finding>) {
+    let http = &config.http;
+    let path = |field: &str| vec!["http".into(), field.into()];
+    if !http.listen.ip().is_loopback() && !http.insecure && http.token_file.is_none() {
+        findings.push(Finding::new(
+            path("listen"),
+            format!(
+                "{}, which other hosts can reach, without authentication",
+                http.listen.as_str()
+            ),
+            "an address of this host such as 127.0.0.1:7380, or token_file, or insecure: true",
+        ));
+    }
+    if http.insecure && http.token_file.is_some() {
+        findings.push(Finding::new(
+            path("insecure"),
+            "true beside token_file",
+            "either of the two",
+        ));
+    }
+    if let Some(file) = &http.token_file
+        && let Err(problem) = crate::token::read(file)
+    {
+        findings.push(Finding::new(
+            path("token_file"),
+            problem,
+            "a file that holds the token and can be read",
+        ));
+    }
+    for (index, host) in http.allowed_hosts.iter().enumerate() {
+        let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
+        if host.is_empty() || !host.bytes().all(fits) {
+            findings.push(Finding::new(
+                vec!["http".into(), "allowed_hosts".into(), index.into()],
+                format!("{host:?}"),
+                "a hostname without a port such as registryd.example.com",
+            ));
+        }
+    }
+}

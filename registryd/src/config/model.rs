@@ -1,0 +1,313 @@
+//! The configuration as a struct. Every field's doc comment is its description in the JSON schema.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry_core::duration;
+use registry_core::{
+    Cidr, Exclusive, Fallback, Filter, HostnameTemplate, Limits, MergePolicy, Pattern, PortDefaults,
+    RegistryId, RegistryOptions, Selector, Union,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text::{HostPattern, LogLevel, Text};
+
+/// The configuration of registryd. What is left out has the default that `registryd config defaults` shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The registries, in order of precedence.
+    pub registries: Vec<RegistryConfig>,
+    /// How services of one hostname are merged; the first rule that matches counts, without one it is `union`.
+    pub merge: Vec<MergeRule>,
+    /// The HTTP API.
+    pub http: HttpListener,
+    /// How long readiness waits for registries that are not required, and a reload with removing registries for those
+    /// that it adds.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
+    pub start_deadline: Duration,
+    /// The shortest time between two publications while changes keep coming.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
+    pub publish_interval: Duration,
+    /// The log, which goes to standard error.
+    pub log: LogConfig,
+}
+
+/// One registry: how it takes part in the merge, and under the name of its kind how it is reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = crate::registries::one_kind)]
+pub struct RegistryConfig {
+    /// Its name, unique.
+    pub name: Text<RegistryId>,
+    /// Whether readiness waits for it without a deadline.
+    #[serde(default = "yes")]
+    pub required: bool,
+    /// Its place in the order of precedence, lowest first; its position in this file unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precedence: Option<u32>,
+    /// The hostname of its services. Only registries that set one merge their services with others'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<Text<HostnameTemplate>>,
+    /// Further names of its services. They merge as the hostname does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<Text<HostnameTemplate>>,
+    /// Patterns of the hostnames that it may claim; any unless set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<Text<HostPattern>>,
+    /// The name of ports that it does not name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_name: Option<Text<Pattern>>,
+    /// The number of the port of services that have none of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_number: Option<NonZeroU16>,
+    /// What is spoken on ports of which it does not say so, such as `http`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_protocol: Option<String>,
+    /// What takes part; everything unless set.
+    #[serde(default, skip_serializing_if = "SelectorConfig::is_empty")]
+    pub include: SelectorConfig,
+    /// What does not take part.
+    #[serde(default, skip_serializing_if = "SelectorConfig::is_empty")]
+    pub exclude: SelectorConfig,
+    /// Limits on what it may send.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// Services of virtual and physical machines, in watched files.
+    #[cfg(feature = "file")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<registry_file::FileConfig>,
+    /// A Consul datacenter.
+    #[cfg(feature = "consul")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consul: Option<registry_consul::ConsulConfig>,
+}
+
+/// What a service or endpoint has to be like: every field that is set has to match, by one of its values.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SelectorConfig {
+    /// Patterns for the name.
+    pub names: Vec<Text<Pattern>>,
+    /// Patterns for the namespace.
+    pub namespaces: Vec<Text<Pattern>>,
+    /// Labels of the service or the endpoint, all of which have to match: key and pattern for the value.
+    pub labels: BTreeMap<String, Text<Pattern>>,
+    /// Ranges of which one has to contain the endpoint's first address.
+    pub cidrs: Vec<Text<Cidr>>,
+}
+
+/// Limits on what a registry may send. What goes beyond is refused, and the old state stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Services of the registry.
+    pub services: NonZeroUsize,
+    /// Endpoints of one service.
+    pub endpoints_per_service: NonZeroUsize,
+    /// Bytes of any one text, such as a label's value.
+    pub text_bytes: NonZeroUsize,
+}
+
+/// Which policy hostnames have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MergeRule {
+    /// The hostnames.
+    pub hosts: Text<HostPattern>,
+    /// The policy.
+    pub policy: PolicyName,
+}
+
+/// How services of one hostname are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyName {
+    /// All take part with equal rights.
+    Union,
+    /// Later registries serve only when earlier ones cannot.
+    Fallback,
+    /// The first that has the service owns it.
+    Exclusive,
+}
+
+/// The listener of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpListener {
+    /// Where it listens. Beyond this host it needs `token_file` or `insecure`.
+    pub listen: Text<SocketAddr>,
+    /// Whether anybody who can reach the listener may read everything.
+    pub insecure: bool,
+    /// A file with the token that clients have to show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// Names that requests may have in their `Host` header, besides IP addresses and `localhost`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_hosts: Vec<String>,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// What is logged, also by module; the variable REGISTRYD_LOG goes before it.
+    pub level: Text<LogLevel>,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The text of a constant in this file, which [`Text::parse`] takes.
+#[allow(clippy::expect_used, reason = "constants that a test reads")]
+fn constant<T: super::text::FromText>(text: &str) -> Text<T> {
+    Text::parse(text).expect("a constant")
+}
+
+// === impl Config ===
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            registries: Vec::new(),
+            merge: Vec::new(),
+            http: HttpListener::default(),
+            start_deadline: Duration::from_secs(30),
+            publish_interval: Duration::from_millis(10),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The policies of the merge.
+    pub fn policies(&self) -> Vec<(Pattern, Arc<dyn MergePolicy>)> {
+        let policy = |name| -> Arc<dyn MergePolicy> {
+            match name {
+                PolicyName::Union => Arc::new(Union),
+                PolicyName::Fallback => Arc::new(Fallback),
+                PolicyName::Exclusive => Arc::new(Exclusive),
+            }
+        };
+        self.merge
+            .iter()
+            .map(|rule| (rule.hosts.0.clone(), policy(rule.policy)))
+            .collect()
+    }
+}
+
+// === impl RegistryConfig ===
+
+impl RegistryConfig {
+    /// Its name.
+    pub fn id(&self) -> &RegistryId {
+        &self.name
+    }
+
+    /// How it takes part in the merge, at that position of the file.
+    pub fn options(&self, position: usize) -> RegistryOptions {
+        RegistryOptions {
+            required: self.required,
+            precedence: self.precedence.or_else(|| u32::try_from(position).ok()),
+            hostname: self.hostname.as_deref().cloned(),
+            aliases: self.aliases.iter().map(|alias| (**alias).clone()).collect(),
+            filter: Filter {
+                include: self.include.selector(),
+                exclude: self.exclude.selector(),
+            },
+            domains: self.domains.iter().map(|domain| domain.0.clone()).collect(),
+            ports: PortDefaults {
+                name: self.port_name.as_ref().map(|name| name.as_str().into()),
+                number: self.port_number.map(NonZeroU16::get),
+                app_protocol: self.port_protocol.as_deref().map(Into::into),
+            },
+            limits: Limits {
+                services: self.limits.services.get(),
+                endpoints_per_service: self.limits.endpoints_per_service.get(),
+                text_bytes: self.limits.text_bytes.get(),
+            },
+        }
+    }
+}
+
+// === impl SelectorConfig ===
+
+impl SelectorConfig {
+    /// True where it selects everything.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn selector(&self) -> Selector {
+        let patterns = |texts: &[Text<Pattern>]| texts.iter().map(|text| (**text).clone()).collect();
+        Selector {
+            names: patterns(&self.names),
+            namespaces: patterns(&self.namespaces),
+            labels: self
+                .labels
+                .iter()
+                .map(|(key, pattern)| (key.clone(), (**pattern).clone()))
+                .collect(),
+            cidrs: self.cidrs.iter().map(|cidr| **cidr).collect(),
+        }
+    }
+}
+
+// === impl LimitsConfig ===
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let limits = Limits::default();
+        let positive = |limit| NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MAX);
+        Self {
+            services: positive(limits.services),
+            endpoints_per_service: positive(limits.endpoints_per_service),
+            text_bytes: positive(limits.text_bytes),
+        }
+    }
+}
+
+// === impl HttpListener ===
+
+impl Default for HttpListener {
+    fn default() -> Self {
+        Self {
+            listen: constant("127.0.0.1:7380"),
+            insecure: false,
+            token_file: None,
+            allowed_hosts: Vec::new(),
+        }
+    }
+}
+
+// === impl LogConfig ===
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::default(),
+            level: constant("info"),
+        }
+    }
+}

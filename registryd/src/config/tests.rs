@@ -1,0 +1,97 @@
+use super::*;
+
+fn problems(text: &str) -> Vec<String> {
+    match parse_with(text, "r.yaml", Path::new("/base"), &|_| None) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn all_faults_are_reported_at_once_in_the_order_of_the_file() {
+    let text = "\
+registries:
+  - nam: a
+    required: perhaps
+  - name: B
+merge:
+  - { hosts: \"*\", policy: onion }
+start_deadline: 30
+htp: {}
+log: { level: info, format: xml }
+";
+    let problems = problems(text);
+    let expected = [
+        "r.yaml:2:5: registries[0].nam: found the unknown field \"nam\", expected one of name,",
+        "r.yaml:2:5: registries[0].name: found nothing, expected the field \"name\"",
+        "r.yaml:3:15: registries[0].required: found \"perhaps\", expected true or false",
+        "r.yaml:4:11: registries[1].name: found \"B\", expected a name of at most 63 lower-case letters",
+        "r.yaml:6:27: merge[0].policy: found \"onion\", expected one of union, fallback, exclusive; did you mean \"union\"?",
+        "r.yaml:7:17: start_deadline: found the number 30, expected a duration such as `30s`",
+        "r.yaml:8:1: htp: found the unknown field \"htp\", expected one of registries,",
+        "r.yaml:9:29: log.format: found \"xml\", expected one of text, json",
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    for (problem, expected) in problems.iter().zip(expected) {
+        assert!(problem.starts_with(expected), "{problem}\n{expected}");
+    }
+    assert!(problems[0].ends_with("did you mean \"name\"?"), "{}", problems[0]);
+}
+
+#[cfg(feature = "file")]
+#[test]
+fn what_follows_from_a_fault_is_not_reported() {
+    let text = "registries:\n  - { name: a, file: 5 }\n";
+    assert_eq!(
+        problems(text),
+        ["r.yaml:2:22: registries[0].file: found the number 5, expected a mapping"]
+    );
+}
+
+#[test]
+fn yaml_errors_have_a_place() {
+    for (text, start, expected) in [
+        ("a: [1\n", "r.yaml:", "expected YAML"),
+        (
+            "registries: []\nregistries: []\n",
+            "r.yaml:2:1: found ",
+            "expected each key once",
+        ),
+        ("a: b: c\n", "r.yaml:1:", "expected YAML"),
+    ] {
+        let problems = problems(text);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(start), "{}", problems[0]);
+        assert!(problems[0].contains(expected), "{}", problems[0]);
+    }
+}
+
+#[test]
+fn an_empty_file_is_no_configuration() {
+    assert_eq!(problems("\n"), ["r.yaml:1:1: found nothing, expected a mapping"]);
+    assert_eq!(
+        problems("registries: []\n"),
+        ["r.yaml:1:1: registries: found no registries, expected at least one registry"]
+    );
+}
+
+#[cfg(feature = "file")]
+#[test]
+fn variables_stand_for_texts_and_numbers() {
+    let text = "registries:\n  - { name: \"${NAME}\", port_number: \"${PORT:-80}\", file: { path: \"${NAME}.yaml\" } }\n";
+    let lookup = |name: &str| (name == "NAME").then(|| "vms".to_owned());
+    let config = parse_with(text, "r.yaml", Path::new("/base"), &lookup).unwrap();
+    let registry = &config.registries[0];
+    assert_eq!(registry.id().as_str(), "vms");
+    assert_eq!(registry.port_number.map(std::num::NonZeroU16::get), Some(80));
+    let file = registry.file.as_ref().unwrap();
+    assert_eq!(file.path.as_deref(), Some(Path::new("/base/vms.yaml")));
+}
+
+#[cfg(all(feature = "file", feature = "consul"))]
+#[test]
+fn the_sample_is_fine_and_survives_being_shown() {
+    let config = parse(crate::sample::CONFIGURATION, "sample", Path::new("")).unwrap();
+    let yaml = serde_saphyr::to_string(&Shown::new(&config)).unwrap();
+    assert_eq!(parse(&yaml, "shown", Path::new("")).unwrap(), config, "{yaml}");
+}

@@ -1,0 +1,156 @@
+//! `/v1/registries`: all about each registry, as of now.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use registry_core::{DegradedScope, LastError, RegistryStatus, Scope, Timestamp};
+use serde::Serialize;
+
+use super::json::{self, Text};
+use super::problem::Problem;
+use super::{Api, nearest, query};
+
+/// `GET /v1/registries`, in order of precedence.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct All<'a> {
+        revision: u64,
+        ready: bool,
+        registries: Vec<StatusView<'a>>,
+    }
+
+    query::none(query.as_deref())?;
+    let status = api.discovery.status();
+    Ok(answer(&All {
+        revision: api.discovery.snapshot().revision(),
+        ready: api.discovery.readiness().ready,
+        registries: status.iter().map(StatusView::of).collect(),
+    }))
+}
+
+/// `GET /v1/registries/{id}`
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    query::none(query.as_deref())?;
+    let Path(id) = id.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let snapshot = api.discovery.snapshot();
+    let mut registries = snapshot.registries().iter();
+    if let Some(registry) = registries.find(|registry| registry.id().as_str() == id) {
+        return Ok(answer(&StatusView::of(&registry.status())));
+    }
+    let ids = snapshot
+        .registries()
+        .iter()
+        .map(|registry| registry.id().as_str());
+    let mut problem = Problem::new(StatusCode::NOT_FOUND, "");
+    let mut detail = format!("registry {id:?}: there is none of this name");
+    if let Some(nearest) = nearest::among(&id, ids) {
+        detail.push_str(&format!(", did you mean {nearest:?}"));
+        problem = problem.with("nearest", nearest);
+    }
+    Err(problem.with_detail(detail))
+}
+
+fn answer(value: &impl Serialize) -> Response {
+    let mut body = Vec::new();
+    json::append(&mut body, value);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, body).into_response()
+}
+
+#[derive(Serialize)]
+struct StatusView<'a> {
+    id: &'a str,
+    kind: &'static str,
+    required: bool,
+    phase: &'static str,
+    since: Text<Timestamp>,
+    age_s: Option<f64>,
+    last_confirmed: Option<Text<Timestamp>>,
+    attempts: u64,
+    panics: u64,
+    last_error: Option<ErrorView<'a>>,
+    degraded: Vec<DegradedView<'a>>,
+    services: usize,
+    endpoints: usize,
+    warnings: &'a [String],
+    requests: u64,
+    failures: u64,
+    skipped: u64,
+    connections: u64,
+    note: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ErrorView<'a> {
+    at: Text<Timestamp>,
+    kind: &'static str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct DegradedView<'a> {
+    scope: Text<&'a Scope>,
+    stale: bool,
+    failures: u32,
+    error: &'a str,
+}
+
+impl<'a> StatusView<'a> {
+    fn of(status: &'a RegistryStatus) -> Self {
+        Self {
+            id: status.id.as_str(),
+            kind: status.kind,
+            required: status.required,
+            phase: status.phase.as_str(),
+            since: Text(status.since),
+            age_s: json::seconds(status.age),
+            last_confirmed: status.last_confirmed.map(Text),
+            attempts: status.attempts,
+            panics: status.panics,
+            last_error: status.last_error.as_ref().map(ErrorView::of),
+            degraded: status.degraded.iter().map(DegradedView::of).collect(),
+            services: status.services,
+            endpoints: status.endpoints,
+            warnings: &status.warnings,
+            requests: status.requests,
+            failures: status.failures,
+            skipped: status.skipped,
+            connections: status.connections,
+            note: status.note.as_deref(),
+        }
+    }
+}
+
+impl<'a> ErrorView<'a> {
+    fn of(error: &'a LastError) -> Self {
+        Self {
+            at: Text(error.at),
+            kind: error.kind.as_str(),
+            message: &error.message,
+        }
+    }
+}
+
+impl<'a> DegradedView<'a> {
+    fn of(degraded: &'a DegradedScope) -> Self {
+        Self {
+            scope: Text(&degraded.scope),
+            stale: degraded.stale,
+            failures: degraded.failures,
+            error: &degraded.error,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! `/v1/watch`: the full state, then what changes, as server-sent events.
+//!
+//! ```text
+//!             ready                    all sent                    there is a delta
+//!  (waiting) ───────▶ reset or delta ──────────▶ (idle: keepalive) ────────────────▶ delta ──▶ (idle) …
+//! ```
+//!
+//! The next delta is computed when the client has taken the last one, never before: a client that does not read costs
+//! what its socket holds, and gets one delta for everything it has missed.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use registry_core::{Changes, Delta, Phase, RegistryId, Service, Snapshot, Str};
+
+use super::document::Document;
+use super::json::{self, Phases};
+use super::problem::Problem;
+use super::query::{self, Selection};
+use super::ring::{Missed, held};
+use super::services::{full, select};
+use super::{Api, lock};
+
+/// `GET /v1/watch`
+pub(super) async fn watch(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let query = query::watch(query.as_deref())?;
+    let given = headers.get("last-event-id");
+    let given = given.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let since = given
+        .or(query.last_event_id)
+        .and_then(|id| revision_of(&id, api.epoch));
+    let place = Place::take(&api.watches, api.options.watches).ok_or_else(|| {
+        Problem::unavailable(format!(
+            "{} watches are open already, and there may not be more",
+            api.options.watches
+        ))
+    })?;
+    let watch = Watch {
+        changes: api.discovery.changes(),
+        api,
+        selection: query.selection,
+        since,
+        begun: false,
+        document: None,
+        _place: place,
+    };
+    let pieces = stream::unfold(watch, |mut watch| async move {
+        let piece = watch.next_chunk().await?;
+        Some((Ok::<_, Infallible>(piece), watch))
+    });
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // Proxies of the nginx kind hold an answer back until it ends, which this one does not.
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+    ];
+    Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
+/// The revision that a client knows, where it got it from this process.
+fn revision_of(id: &str, epoch: u64) -> Option<u64> {
+    let (held, revision) = id.trim().split_once('.')?;
+    let same = u64::from_str_radix(held, 16).is_ok_and(|held| held == epoch);
+    revision.parse().ok().filter(|_| same)
+}
+
+/// One of the watches that may be open.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(open: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let one_more = |open: usize| (open < most).then_some(open + 1);
+        open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()?;
+        Some(Self(open.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One client.
+struct Watch {
+    api: Arc<Api>,
+    changes: Changes,
+    selection: Selection,
+    /// The revision it resumes from.
+    since: Option<u64>,
+    begun: bool,
+    /// The event that is being sent.
+    document: Option<Document>,
+    _place: Place,
+}
+
+impl Watch {
+    async fn next_chunk(&mut self) -> Option<Bytes> {
+        loop {
+            // An event that breaks off is never dispatched: its blank line is missing.
+            if self.api.closing.is_cancelled() {
+                return None;
+            }
+            if let Some(document) = &mut self.document {
+                if let Some(chunk) = document.next_chunk() {
+                    return Some(chunk);
+                }
+                self.document = None;
+            }
+            let api = self.api.clone();
+            let quiet = tokio::time::sleep(api.options.keepalive);
+            let comment = if self.begun {
+                let before = self.changes.snapshot().clone();
+                tokio::select! {
+                    () = api.closing.cancelled() => return None,
+                    delta = self.changes.next() => {
+                        self.document = self.delta(delta?, &before);
+                        continue;
+                    }
+                    () = quiet => ": nothing new\n\n",
+                }
+            } else {
+                // A reset says "this is all there is": before readiness that would be a lie, and empty consumers.
+                tokio::select! {
+                    () = api.closing.cancelled() => return None,
+                    () = api.discovery.ready() => {
+                        self.begun = true;
+                        self.changes = api.discovery.changes();
+                        self.document = self.first();
+                        continue;
+                    }
+                    () = quiet => ": not ready\n\n",
+                }
+            };
+            return Some(Bytes::from_static(comment.as_bytes()));
+        }
+    }
+
+    /// The first event: everything, or what was missed, or nothing where nothing was.
+    fn first(&self) -> Option<Document> {
+        let snapshot = self.changes.snapshot();
+        if self.since == Some(snapshot.revision()) {
+            return None;
+        }
+        let missed = self
+            .since
+            .and_then(|since| Some((since, lock(&self.api.ring).missed(since, snapshot)?)));
+        let Some((since, missed)) = missed else {
+            let services = select(snapshot, &self.selection);
+            let begin = self.begin("reset", snapshot);
+            return Some(begin.then(full(snapshot, services, true)).text("}\n\n"));
+        };
+        let Missed {
+            updated,
+            mut removed,
+            phases,
+        } = missed;
+        let (updated, left) = self.split(updated);
+        // What the client was told of before is not known here: what it may have been told of is taken back.
+        removed.extend(left.iter().map(|service| service.hostname().clone()));
+        removed.retain(|hostname| self.selection.may_match(hostname));
+        Some(self.event(since, snapshot, updated, removed, &phases))
+    }
+
+    /// The event for a delta; `None` where nothing of it is for this client.
+    fn delta(&self, delta: Delta, before: &Snapshot) -> Option<Document> {
+        let (updated, left) = self.split(delta.updated);
+        let mut removed = delta.removed;
+        if !self.selection.is_everything() {
+            removed.extend(left.iter().map(|service| service.hostname().clone()));
+            removed.retain(|hostname| {
+                held(before, hostname).is_some_and(|service| self.selection.matches(service))
+            });
+            if updated.is_empty() && removed.is_empty() && delta.phases.is_empty() {
+                return None;
+            }
+        }
+        Some(self.event(
+            delta.from,
+            self.changes.snapshot(),
+            updated,
+            removed,
+            &delta.phases,
+        ))
+    }
+
+    /// The services that are wanted, and those that are not.
+    fn split(&self, services: Vec<Arc<Service>>) -> (Vec<Arc<Service>>, Vec<Arc<Service>>) {
+        services
+            .into_iter()
+            .partition(|service| self.selection.matches(service))
+    }
+
+    fn event(
+        &self,
+        from: u64,
+        snapshot: &Snapshot,
+        mut updated: Vec<Arc<Service>>,
+        mut removed: Vec<Str>,
+        phases: &[(RegistryId, Option<Phase>)],
+    ) -> Document {
+        updated.sort_unstable_by(|a, b| a.hostname().cmp(b.hostname()));
+        removed.sort_unstable();
+        let (to, root) = (snapshot.revision(), snapshot.root_hash());
+        let mut rest = b"],\"phases\":".to_vec();
+        json::append(&mut rest, &Phases(phases));
+        rest.extend_from_slice(b"}\n\n");
+        self.begin("delta", snapshot)
+            .text(format!(
+                "{{\"from\":{from},\"to\":{to},\"root_hash\":\"{root}\",\"updated\":["
+            ))
+            .services(updated)
+            .text("],\"removed\":[")
+            .names(removed)
+            .text(rest)
+    }
+
+    /// An event up to its data, which is one line: JSON has no line breaks of its own here.
+    fn begin(&self, kind: &str, snapshot: &Snapshot) -> Document {
+        let (epoch, revision) = (self.api.epoch, snapshot.revision());
+        Document::default().text(format!("event: {kind}\nid: {epoch:016x}.{revision}\ndata: "))
+    }
+}

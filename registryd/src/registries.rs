@@ -1,0 +1,206 @@
+//! The kinds of registry: what each needs to be configured, checked and built.
+//!
+//! A new kind is a field of [`RegistryConfig`], an implementation of `Kind` and a line in `kinds!`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use registry_core::ServiceRegistry;
+use schemars::Schema;
+
+use crate::config::{Config, RegistryConfig};
+use crate::error::Error;
+
+/// A setting of a kind that cannot be used.
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    /// The field, from the registry's entry on.
+    pub(crate) field: String,
+    pub(crate) found: String,
+    pub(crate) expected: String,
+}
+
+/// The configuration of one kind of registry.
+trait Kind {
+    /// Makes its paths relative to that directory.
+    fn resolve_paths(&mut self, base: &Path);
+
+    /// What is wrong with it; fields are its own.
+    fn validate(&self) -> Option<Wrong>;
+
+    /// What is wrong with local files that it reads.
+    fn check_files(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The registry.
+    fn build(&self) -> Result<Arc<dyn ServiceRegistry>, String>;
+}
+
+macro_rules! kinds {
+    ($($feature:literal => $field:ident),+ $(,)?) => {
+        /// The names of all kinds.
+        pub const KINDS: &[&str] = &[$(#[cfg(feature = $feature)] stringify!($field)),+];
+
+        #[allow(unused_variables, unused_mut, clippy::vec_init_then_push, reason = "a build may have few kinds")]
+        fn set(registry: &RegistryConfig) -> Vec<(&'static str, &dyn Kind)> {
+            let mut set: Vec<(&'static str, &dyn Kind)> = Vec::new();
+            $(#[cfg(feature = $feature)] if let Some(kind) = &registry.$field { set.push((stringify!($field), kind)); })+
+            set
+        }
+
+        /// Makes the paths of all registries relative to that directory.
+        pub(crate) fn resolve_paths(config: &mut Config, base: &Path) {
+            if let Some(file) = &mut config.http.token_file {
+                crate::config::resolve(file, base);
+            }
+            #[allow(unused_variables, reason = "a build may have no kinds")]
+            for registry in &mut config.registries {
+                $(#[cfg(feature = $feature)] if let Some(kind) = &mut registry.$field { kind.resolve_paths(base); })+
+            }
+        }
+
+        /// True where both are the same registry, whatever their part in the merge.
+        #[allow(unused_variables, reason = "a build may have no kinds")]
+        pub fn same_backend(a: &RegistryConfig, b: &RegistryConfig) -> bool {
+            true $(&& { #[cfg(feature = $feature)] { a.$field == b.$field } #[cfg(not(feature = $feature))] { true } })+
+        }
+    };
+}
+
+kinds! {
+    "file" => file,
+    "consul" => consul,
+}
+
+/// The kinds that an entry sets; it should be one.
+pub fn kinds(registry: &RegistryConfig) -> Vec<&'static str> {
+    set(registry).into_iter().map(|(name, _)| name).collect()
+}
+
+/// What is wrong with the settings of its kind.
+pub(crate) fn validate(registry: &RegistryConfig) -> Vec<Wrong> {
+    let named = |(name, kind): (&str, &dyn Kind)| {
+        let wrong = kind.validate()?;
+        let field = format!("{name}.{}", wrong.field);
+        Some(Wrong { field, ..wrong })
+    };
+    set(registry).into_iter().filter_map(named).collect()
+}
+
+/// What is wrong with local files that the registry reads, one message each.
+pub fn check_files(registry: &RegistryConfig) -> Vec<String> {
+    set(registry)
+        .into_iter()
+        .flat_map(|(_, kind)| kind.check_files())
+        .collect()
+}
+
+/// Builds the registry. It dials nothing yet.
+///
+/// # Errors
+///
+/// Where its settings cannot be used.
+pub fn build(registry: &RegistryConfig) -> Result<Arc<dyn ServiceRegistry>, Error> {
+    let wrong = |problem| Error::Registry {
+        name: registry.id().to_string(),
+        problem,
+    };
+    match set(registry).as_slice() {
+        [(_, kind)] => kind.build().map_err(wrong),
+        _ => Err(wrong(format!("expected exactly one of {}", KINDS.join(", ")))),
+    }
+}
+
+/// Says in the schema that an entry has exactly one kind.
+pub(crate) fn one_kind(schema: &mut Schema) {
+    let required: Vec<_> = KINDS
+        .iter()
+        .map(|kind| serde_json::json!({ "required": [kind] }))
+        .collect();
+    schema.insert("oneOf".to_owned(), required.into());
+}
+
+#[cfg(feature = "file")]
+impl Kind for registry_file::FileConfig {
+    fn resolve_paths(&mut self, base: &Path) {
+        for path in self.path.iter_mut().chain(&mut self.paths) {
+            if !path.as_os_str().is_empty() {
+                crate::config::resolve(path, base);
+            }
+        }
+    }
+
+    fn validate(&self) -> Option<Wrong> {
+        match self.validate().err()? {
+            registry_file::Error::Config {
+                field,
+                found,
+                expected,
+            } => Some(Wrong {
+                field: field.to_owned(),
+                found,
+                expected: expected.to_owned(),
+            }),
+            other => Some(unnamed(&other.report())),
+        }
+    }
+
+    fn check_files(&self) -> Vec<String> {
+        let errors = registry_file::FileRegistry::new(self.clone()).check();
+        errors.iter().map(registry_file::Error::report).collect()
+    }
+
+    fn build(&self) -> Result<Arc<dyn ServiceRegistry>, String> {
+        Ok(Arc::new(registry_file::FileRegistry::new(self.clone())))
+    }
+}
+
+#[cfg(feature = "consul")]
+impl Kind for registry_consul::ConsulConfig {
+    fn resolve_paths(&mut self, base: &Path) {
+        let tls = &mut self.http.tls;
+        let files = [
+            &mut self.token_file,
+            &mut tls.ca_file,
+            &mut tls.client_cert_file,
+            &mut tls.client_key_file,
+        ];
+        for file in files.into_iter().flatten() {
+            crate::config::resolve(file, base);
+        }
+    }
+
+    fn validate(&self) -> Option<Wrong> {
+        let (field, problem) = match registry_consul::ConsulRegistry::try_new(self.clone()).err()? {
+            registry_consul::Error::Config { field, problem } => (field.to_owned(), problem),
+            registry_consul::Error::Http(registry_http::Error::Config { field, reason }) => {
+                (format!("http.{field}"), reason)
+            }
+            other => return Some(unnamed(&other.to_string())),
+        };
+        let (found, expected) = crate::config::split_message(&problem, None);
+        Some(Wrong {
+            field,
+            found,
+            expected,
+        })
+    }
+
+    fn build(&self) -> Result<Arc<dyn ServiceRegistry>, String> {
+        match registry_consul::ConsulRegistry::try_new(self.clone()) {
+            Ok(registry) => Ok(Arc::new(registry)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+#[cfg(any(feature = "file", feature = "consul"))]
+fn unnamed(problem: &str) -> Wrong {
+    let (found, expected) = crate::config::split_message(problem, None);
+    Wrong {
+        field: String::new(),
+        found,
+        expected,
+    }
+}

@@ -1,0 +1,161 @@
+//! The daemon: listeners, discovery, signals, reload, and an orderly end.
+
+mod logging;
+mod reload;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use registry_core::Discovery;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+pub use reload::Reloader;
+pub use watch::FileWatch;
+
+use crate::config::{Config, Source};
+use crate::error::Error;
+use crate::{http, registries, token};
+
+/// How long open requests get to end by themselves.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+///
+/// Where it cannot start, or its listener breaks.
+pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> Result<(), Error> {
+    logging::start(&config.log)?;
+    let caught = |kind| signal(kind).map_err(Error::io("signals cannot be caught"));
+    let mut terminate = caught(SignalKind::terminate())?;
+    let mut interrupt = caught(SignalKind::interrupt())?;
+    let mut hang_up = caught(SignalKind::hangup())?;
+
+    // A port that is taken is found out before any registry is asked.
+    let listen = *config.http.listen;
+    let refused = |source| Error::Listen { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    if let Some(path) = &port_file {
+        write_port_file(path, &format!("{address}\n"))?;
+    }
+    let options = http_options(&config)?;
+    let discovery = start(&config)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        configuration = source.label(),
+        registries = config.registries.len(),
+        "registryd listens on http://{address}"
+    );
+    if let Source::BuiltIn(directory) = &source {
+        tracing::info!(
+            "nothing is configured, so a sample runs: edit {} and look at http://{address}/v1/services",
+            directory.join("vms.yaml").display()
+        );
+    }
+
+    let stop = CancellationToken::new();
+    let mut server = tokio::spawn(http::serve(listener, discovery.clone(), options, stop.clone()));
+    let mut file = source.file().map(FileWatch::new);
+    let mut reloader = Reloader::new(source, config, discovery.clone());
+    announce_readiness(discovery.clone(), stop.clone());
+    let ended = loop {
+        tokio::select! {
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            _ = hang_up.recv() => {
+                if let Some(file) = &mut file {
+                    file.note();
+                }
+                reloader.reload().await;
+            }
+            () = changed(&mut file) => reloader.reload().await,
+            ended = &mut server => break Some(ended),
+        }
+    };
+    tracing::info!("registryd ends");
+    stop.cancel();
+    let served = match ended {
+        Some(ended) => ended,
+        // Whoever still reads after that is cut off.
+        None => tokio::time::timeout(DRAIN, server).await.unwrap_or(Ok(Ok(()))),
+    };
+    let _ = tokio::time::timeout(DRAIN, discovery.shutdown()).await;
+    match served {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Error::Io {
+            what: format!("the listener on {address} broke"),
+            source: std::io::Error::other(error),
+        }),
+        Err(panic) => Err(Error::Io {
+            what: "the HTTP API ended".to_owned(),
+            source: std::io::Error::other(panic),
+        }),
+    }
+}
+
+/// Starts discovery with the registries of a configuration.
+///
+/// # Errors
+///
+/// Where a registry cannot be set up.
+pub fn start(config: &Config) -> Result<Discovery, Error> {
+    let mut builder = Discovery::builder()
+        .start_deadline(config.start_deadline)
+        .publish_interval(config.publish_interval);
+    for (position, registry) in config.registries.iter().enumerate() {
+        let backend = registries::build(registry)?;
+        builder = builder.add(registry.id().clone(), backend, registry.options(position));
+    }
+    for (pattern, policy) in config.policies() {
+        builder = builder.shared_policy(pattern, policy);
+    }
+    builder.start().map_err(Error::Discovery)
+}
+
+fn http_options(config: &Config) -> Result<http::HttpOptions, Error> {
+    let token = config.http.token_file.as_deref().map(token::read).transpose();
+    Ok(http::HttpOptions {
+        token: token.map_err(Error::Usage)?,
+        allowed_hosts: config.http.allowed_hosts.clone(),
+        ..http::HttpOptions::default()
+    })
+}
+
+async fn changed(file: &mut Option<FileWatch>) {
+    match file {
+        Some(file) => file.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says in the log when consumers may rely on the snapshot.
+fn announce_readiness(discovery: Discovery, stop: CancellationToken) {
+    tokio::spawn(stop.run_until_cancelled_owned(async move {
+        discovery.ready().await;
+        let snapshot = discovery.snapshot();
+        let awaited: Vec<String> = discovery
+            .readiness()
+            .awaited
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        tracing::info!(
+            services = snapshot.len(),
+            without = awaited.join(", "),
+            "registryd is ready"
+        );
+    }));
+}
+
+/// Whoever waits for the file sees all of it or none.
+fn write_port_file(path: &Path, text: &str) -> Result<(), Error> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    std::fs::write(&new, text)
+        .and_then(|()| std::fs::rename(&new, path))
+        .map_err(Error::io(format!("{} cannot be written", path.display())))
+}

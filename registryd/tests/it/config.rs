@@ -1,0 +1,261 @@
+//! Wrong configurations and service files: each is refused with its place, and none stops a running daemon.
+
+use crate::daemon::{DEADLINE, Daemon, SERVICES, errors, output};
+
+/// A configuration and a file of services, one of which is wrong, and parts of the message for that.
+struct Case {
+    name: &'static str,
+    config: &'static str,
+    services: &'static str,
+    message: &'static [&'static str],
+}
+
+const CONFIG: &str = "\
+registries:
+  - name: vms
+    file: { path: vms.yaml, poll_interval: 100ms, debounce: 10ms }
+http: { listen: \"127.0.0.1:0\" }
+";
+
+fn check(case: &Case) {
+    let directory = tempfile::tempdir().expect("a writable directory");
+    std::fs::write(directory.path().join("registryd.yaml"), case.config).expect("a writable directory");
+    std::fs::write(directory.path().join("vms.yaml"), case.services).expect("a writable directory");
+    let output = output(
+        directory.path(),
+        &["check", "--offline", "--config", "registryd.yaml"],
+    );
+    let errors = errors(&output);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    let told = errors
+        .lines()
+        .any(|line| case.message.iter().all(|part| line.contains(part)));
+    assert!(
+        told,
+        "expected a line with all of {:#?}, found:\n{errors}",
+        case.message
+    );
+    assert!(output.stdout.is_empty());
+}
+
+macro_rules! cases {
+    ($($name:ident: $config:expr, $services:expr, $message:expr;)+) => {
+        const CASES: &[Case] = &[$(Case {
+            name: stringify!($name),
+            config: $config,
+            services: $services,
+            message: &$message,
+        }),+];
+
+        $(#[test]
+        fn $name() {
+            let case = CASES.iter().find(|case| case.name == stringify!($name));
+            check(case.unwrap());
+        })+
+    };
+}
+
+cases! {
+    acceptance_7_unknown_field_at_the_top:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nhtpp: { listen: \"127.0.0.1:0\" }\n",
+        SERVICES,
+        ["registryd.yaml:3:1: htpp: found the unknown field \"htpp\", expected one of registries, merge, http", "did you mean \"http\"?"];
+    acceptance_7_unknown_field_of_a_registry:
+        "registries:\n  - name: vms\n    hostnam: x\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:5: registries[0].hostnam: found the unknown field \"hostnam\", expected one of name,", "did you mean \"hostname\"?"];
+    acceptance_7_unknown_field_deep_inside:
+        "registries:\n  - name: dc1\n    consul:\n      http:\n        tls: { ca_fil: a.pem }\n",
+        SERVICES,
+        ["registryd.yaml:5:16: registries[0].consul.http.tls.ca_fil: found the unknown field \"ca_fil\", expected one of", "did you mean \"ca_file\"?"];
+    acceptance_7_field_of_a_later_version:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nstate_dir: /var/lib/registryd\n",
+        SERVICES,
+        ["registryd.yaml:3:1: state_dir: found the unknown field \"state_dir\", expected one of"];
+    acceptance_7_unknown_kind_of_registry:
+        "registries:\n  - name: dc1\n    zookeeper: {}\n",
+        SERVICES,
+        ["registryd.yaml:3:5: registries[0].zookeeper: found the unknown field \"zookeeper\", expected one of name,", "consul"];
+    acceptance_7_registry_without_a_kind:
+        "registries:\n  - name: vms\n    required: false\n",
+        SERVICES,
+        ["registryd.yaml:2:5: registries[0]: found no kind of registry, expected exactly one of file, consul"];
+    acceptance_7_registry_of_two_kinds:
+        "registries:\n  - name: vms\n    file: { path: vms.yaml }\n    consul: {}\n",
+        SERVICES,
+        ["registryd.yaml:4:5: registries[0].consul: found the kinds file and consul, expected exactly one of file, consul"];
+    acceptance_7_registry_without_a_name:
+        "registries:\n  - file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:2:5: registries[0].name: found nothing, expected the field \"name\""];
+    acceptance_7_bad_name:
+        "registries:\n  - { name: \"My VMs\", file: { path: vms.yaml } }\n",
+        SERVICES,
+        ["registryd.yaml:2:13: registries[0].name: found \"My VMs\", expected a name of at most 63 lower-case letters"];
+    acceptance_7_name_twice:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\n  - { name: vms, consul: {} }\n",
+        SERVICES,
+        ["registryd.yaml:3:13: registries[1].name: found the name \"vms\", which registry 1 has already, expected a name that no other"];
+    acceptance_7_bad_hostname_template:
+        "registries:\n  - name: vms\n    hostname: \"{name.mesh.internal\"\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].hostname: found \"{name.mesh.internal\", expected a hostname template such as \"{name}.mesh.internal\" (\"{\" without \"}\" after it)"];
+    acceptance_7_bad_alias:
+        "registries:\n  - name: vms\n    aliases: [\"{name}.a\", \"{Name}.b\"]\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:27: registries[0].aliases[1]: found \"{Name}.b\", expected a hostname template"];
+    acceptance_7_bad_range:
+        "registries:\n  - name: vms\n    include: { cidrs: [10.0.0.0/8, 10.0.0.0/33] }\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:36: registries[0].include.cidrs[1]: found \"10.0.0.0/33\", expected an IP address and a prefix length"];
+    acceptance_7_port_out_of_range:
+        "registries:\n  - name: vms\n    port_number: 70000\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:18: registries[0].port_number: found the number 70000, expected a whole number from 1 to 65535"];
+    acceptance_7_word_for_a_truth_value:
+        "registries:\n  - name: vms\n    required: sometimes\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].required: found \"sometimes\", expected true or false"];
+    acceptance_7_mapping_for_a_list:
+        "registries:\n  name: vms\n",
+        SERVICES,
+        ["registryd.yaml:1:1: registries: found a mapping, expected a list"];
+    acceptance_7_duration_without_a_unit:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nstart_deadline: 30\n",
+        SERVICES,
+        ["registryd.yaml:3:17: start_deadline: found the number 30, expected a duration such as `30s`"];
+    acceptance_7_duration_of_unknown_units:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\npublish_interval: 3 blinks\n",
+        SERVICES,
+        ["registryd.yaml:3:19: publish_interval: found \"3 blinks\", expected whole numbers with units"];
+    acceptance_7_unknown_policy:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nmerge:\n  - { hosts: \"*\", policy: unoin }\n",
+        SERVICES,
+        ["registryd.yaml:4:27: merge[0].policy: found \"unoin\", expected one of union, fallback, exclusive; did you mean \"union\"?"];
+    acceptance_7_bad_pattern_of_hostnames:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nmerge:\n  - { hosts: \"*.Mesh\", policy: union }\n",
+        SERVICES,
+        ["registryd.yaml:4:14: merge[0].hosts: found \"*.Mesh\", expected a hostname in lower case"];
+    acceptance_7_listener_that_all_can_reach:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nhttp: { listen: \"0.0.0.0:7380\" }\n",
+        SERVICES,
+        ["registryd.yaml:3:17: http.listen: found 0.0.0.0:7380, which other hosts can reach, without authentication, expected an address of this host"];
+    acceptance_7_listener_without_a_port:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nhttp: { listen: 127.0.0.1 }\n",
+        SERVICES,
+        ["registryd.yaml:3:17: http.listen: found \"127.0.0.1\", expected an IP address and a port"];
+    acceptance_7_token_file_that_is_missing:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nhttp:\n  token_file: none.token\n",
+        SERVICES,
+        ["registryd.yaml:4:15: http.token_file: found none.token, which cannot be read", "expected a file that holds the token"];
+    acceptance_7_variable_that_is_not_set:
+        "registries:\n  - name: dc1\n    consul: { address: \"http://${NO_SUCH_VARIABLE}:8500\" }\n",
+        SERVICES,
+        ["registryd.yaml:3:24: registries[0].consul.address: found ${NO_SUCH_VARIABLE}, which the environment does not have, expected the variable"];
+    acceptance_7_bad_level_of_the_log:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nlog: { level: chatty }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: log.level: found \"chatty\", expected off, error, warn, info, debug or trace"];
+    acceptance_7_file_registry_without_a_path:
+        "registries:\n  - name: vms\n    file: {}\n",
+        SERVICES,
+        ["registryd.yaml:3:5: registries[0].file.path: found nothing, expected a file or directory"];
+    acceptance_7_url_without_a_scheme:
+        "registries:\n  - name: dc1\n    consul: { address: \"127.0.0.1:8500\" }\n",
+        SERVICES,
+        ["registryd.yaml:3:24: registries[0].consul.address: found a URL without http://", "expected http://127.0.0.1:8500"];
+    acceptance_7_key_twice:
+        "registries:\n  - name: vms\n    file: { path: vms.yaml }\n    name: other\n",
+        SERVICES,
+        ["registryd.yaml:4:5: found the key \"name\" for the second time, expected each key once"];
+    acceptance_7_no_yaml:
+        "registries:\n  - name: [vms\n",
+        SERVICES,
+        ["registryd.yaml:", "found", "expected YAML"];
+    acceptance_7_empty_configuration:
+        "",
+        SERVICES,
+        ["registryd.yaml:1:1: found nothing, expected a mapping"];
+    acceptance_7_no_registries:
+        "registries: []\n",
+        SERVICES,
+        ["registryd.yaml:1:1: registries: found no registries, expected at least one"];
+    acceptance_7_services_unknown_field:
+        CONFIG,
+        "services:\n  - name: payments\n    endpoint: []\n",
+        ["vms.yaml:3:5: services[0].endpoint: found", "expected"];
+    acceptance_7_services_endpoint_without_an_address:
+        CONFIG,
+        "services:\n  - name: payments\n    endpoints:\n      - { ports: { http: 80 } }\n",
+        ["vms.yaml:4:", "services[0].endpoints[0].address: found nothing, expected"];
+    acceptance_7_services_port_out_of_range:
+        CONFIG,
+        "services:\n  - name: payments\n    ports: [{ name: http }]\n    endpoints:\n      - { address: 10.0.0.7, ports: { http: 80800 } }\n",
+        ["vms.yaml:5:", "services[0].endpoints[0].ports.http: found", "80800", "expected"];
+    acceptance_7_services_unknown_health:
+        CONFIG,
+        "services:\n  - name: payments\n    endpoints:\n      - { address: 10.0.0.7, health: fine }\n",
+        ["vms.yaml:4:", "services[0].endpoints[0].health: found", "fine", "expected"];
+    acceptance_7_services_name_twice:
+        CONFIG,
+        "services:\n  - name: payments\n  - name: payments\n",
+        ["vms.yaml:3:", "services[1]", "found", "expected"];
+    acceptance_7_services_no_yaml:
+        CONFIG,
+        "services:\n  - name: payments\n    labels: { a: [\n",
+        ["vms.yaml:", "found a mistake in the syntax", "expected one document of YAML or JSON"];
+    acceptance_7_services_empty_file:
+        CONFIG,
+        "",
+        ["vms.yaml", "found an empty file, expected `services:`"];
+}
+
+#[tokio::test]
+async fn acceptance_7_none_of_them_stops_a_running_daemon() {
+    let mut daemon = Daemon::start(&[("registryd.yaml", CONFIG), ("vms.yaml", SERVICES)]).await;
+    let before = daemon.service("payments.default.file").await;
+    for case in CASES {
+        let from = daemon.log().len();
+        daemon.write("registryd.yaml", case.config);
+        daemon.write("vms.yaml", case.services);
+        daemon.signal("HUP");
+        // A file of services is told of by its registry, in the log or in its status.
+        daemon
+            .wait(case.name, async || {
+                let (_, registries) = daemon.get("/v1/registries").await;
+                let status = registries.to_string().replace("\\\"", "\"");
+                let log = daemon.log();
+                let told = |text: &str| case.message.iter().all(|part| text.contains(part));
+                let logged = log
+                    .get(from..)?
+                    .lines()
+                    .any(|line| told(&line.replace("\\\"", "\"")));
+                (logged || told(&status)).then_some(())
+            })
+            .await;
+        let (status, now) = daemon.get("/v1/services/payments.default.file").await;
+        assert_eq!(status, 200, "{}: {now}", case.name);
+        assert_eq!(
+            (&now["revision"], &now["endpoints"]),
+            (&before["revision"], &before["endpoints"]),
+            "{}",
+            case.name
+        );
+        assert_eq!(daemon.get("/readyz").await.0, 200, "{}", case.name);
+        assert!(daemon.runs(), "{}\n{}", case.name, daemon.log());
+    }
+    // It was listening all the time: the next good file counts.
+    daemon.write("vms.yaml", &SERVICES.replace("10.0.0.7", "10.0.0.99"));
+    daemon
+        .reload(&CONFIG.replace("name: vms", "name: vms\n    required: false"))
+        .await;
+    daemon
+        .wait("the new endpoint", async || {
+            let (_, service) = daemon.get("/v1/services/payments.default.file").await;
+            (service["endpoints"][0]["address"] == "10.0.0.99").then_some(())
+        })
+        .await;
+    daemon.signal("TERM");
+    let ended = tokio::time::timeout(DEADLINE, daemon.ended()).await;
+    assert_eq!(ended.ok().flatten(), Some(0));
+}

@@ -1,0 +1,12 @@
+//! The daemon from outside.
+
+#![allow(clippy::unwrap_used, reason = "what is not as expected fails the test")]
+
+mod cli;
+mod config;
+mod daemon;
+mod http;
+mod reload;
+mod server;
+mod slow;
+mod stream;

@@ -1,0 +1,4 @@
+//! The daemon in front of a real Consul.
+
+mod consul;
+mod merged;
