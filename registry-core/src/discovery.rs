@@ -57,6 +57,10 @@ pub(crate) enum Input {
         id: RegistryId,
         done: oneshot::Sender<Result<(), Error>>,
     },
+    Acknowledge {
+        id: RegistryId,
+        done: oneshot::Sender<Result<usize, Error>>,
+    },
     Policies(Vec<(Pattern, Arc<dyn MergePolicy>)>),
     Resync(RegistryId, Resync),
 }
@@ -217,6 +221,19 @@ impl Discovery {
             strong: false,
         };
         let _ = self.shared.inputs.send(Input::Resync(id, wish)).await;
+    }
+
+    /// Lets go of all endpoints of a registry that are held back, as an operator does who knows that they are gone.
+    /// Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no registry of that name, or discovery was shut down.
+    pub async fn acknowledge(&self, id: RegistryId) -> Result<usize, Error> {
+        let (done, answer) = oneshot::channel();
+        let input = Input::Acknowledge { id, done };
+        self.shared.inputs.send(input).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
     }
 
     /// Ends all watches and tasks. Snapshots that are held stay valid. At most five seconds.

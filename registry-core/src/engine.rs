@@ -237,6 +237,17 @@ impl Engine {
         }
     }
 
+    /// Lets go of all endpoints of a registry that are held back. Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none of that name.
+    pub fn acknowledge(&mut self, id: &RegistryId) -> Result<usize, Error> {
+        self.slot(id)
+            .map(|_| 0)
+            .ok_or_else(|| Error::UnknownRegistry { id: id.clone() })
+    }
+
     /// Lets time pass: what was not confirmed within its bound becomes stale. Returns when to call again at the latest.
     pub fn tick(&mut self, now: Instant) -> Option<Instant> {
         let mut next = None;

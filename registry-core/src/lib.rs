@@ -93,9 +93,9 @@ pub use model::{
     Service, ServiceId, ServiceMeta, ServiceMetaBuilder, ServicePort, ServiceRecord, ServiceSource,
     SessionAffinity, Timestamp, Traffic, Transport, Vip,
 };
-pub use options::{Limits, RegistryOptions};
+pub use options::{Guard, Limits, Outage, RegistryOptions};
 pub use registry::{Control, EventStream, Meter, PortDefaults, Resync, ServiceRegistry};
 pub use snapshot::{Delta, Lookup, Snapshot};
 pub use static_registry::{StaticHandle, StaticRegistry};
-pub use status::{DegradedScope, LastError, Phase, RegistryStatus, RegistrySummary};
+pub use status::{DegradedScope, HeldBack, LastError, OutageStatus, Phase, RegistryStatus, RegistrySummary};
 pub use text::{Interner, Str};

@@ -1,4 +1,6 @@
-//! Settings of one registry that are not its backend's: names, filters, precedence, limits.
+//! Settings of one registry that are not its backend's: names, filters, precedence, limits, and how it survives.
+
+use std::time::Duration;
 
 use crate::filter::Filter;
 use crate::hostname::{HostnameTemplate, Pattern};
@@ -24,6 +26,12 @@ pub struct RegistryOptions {
     pub ports: PortDefaults,
     /// Limits on what it may send.
     pub limits: Limits,
+    /// When a loss is too large to be believed at once; `None` believes any.
+    pub guard: Option<Guard>,
+    /// What becomes of its endpoints while it is stale.
+    pub outage: Outage,
+    /// How often it is asked for complete knowledge to compare with what is held, give or take a quarter; `None` never.
+    pub compare: Option<Duration>,
 }
 
 impl Default for RegistryOptions {
@@ -37,6 +45,69 @@ impl Default for RegistryOptions {
             domains: Vec::new(),
             ports: PortDefaults::default(),
             limits: Limits::default(),
+            guard: Some(Guard::default()),
+            outage: Outage::default(),
+            compare: Some(Duration::from_secs(600)),
+        }
+    }
+}
+
+/// When a loss of endpoints is too large to be believed at once, and how long it is held back.
+///
+/// Counted is what a registry lost within the window, whichever events took it, net of what the same services gained;
+/// removals that the registry announced in so many words are not. Where that is more than the share of what it had at
+/// the window's start, and either as many endpoints as given here or all of them, what the batch took stays, marked as
+/// [held](crate::Endpoint::held). After the hold time the registry is asked for complete knowledge with the strongest
+/// consistency that it offers; what that lacks as well is let go. What comes back in the meantime is held no more, and
+/// all is let go as soon as the net loss is no more than the share again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guard {
+    /// The share of endpoints that may go: a loss of more is suspicious. Between 0 and 1.
+    pub share: f64,
+    /// Losses of fewer endpoints than this are believed, unless they take all there are.
+    pub endpoints: usize,
+    /// How far back losses are added up.
+    pub window: Duration,
+    /// How long a suspicious loss is held back before the registry is asked again.
+    pub hold: Duration,
+    /// Whether the same is asked of each service as well.
+    pub per_service: bool,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            share: 0.5,
+            endpoints: 10,
+            window: Duration::from_secs(30),
+            hold: Duration::from_secs(60),
+            per_service: false,
+        }
+    }
+}
+
+/// What becomes of endpoints of which nothing was heard for longer than the freshness bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Outage {
+    /// They stay as they are.
+    #[default]
+    Keep,
+    /// They stay for this long after they became stale, and are then taken out until the registry is heard again.
+    KeepFor(Duration),
+    /// They stay, and healthy ones count as degraded.
+    Degrade,
+    /// They are taken out until the registry is heard again.
+    Drop,
+}
+
+impl Outage {
+    /// The word in configurations and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::KeepFor(_) => "keep_for",
+            Self::Degrade => "degrade",
+            Self::Drop => "drop",
         }
     }
 }

@@ -82,6 +82,12 @@ pub trait ServiceRegistry: Send + Sync + 'static {
         format!("{{name}}.{}", self.kind())
     }
 
+    /// What exactly it watches, such as its URL and data centre, without secrets. State that was saved for another target
+    /// is not restored.
+    fn target(&self) -> String {
+        String::new()
+    }
+
     /// How old the last word on the whole registry may be before it counts as stale.
     fn freshness_bound(&self) -> Duration {
         Duration::from_secs(60)

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::error::{ErrorKind, RegistryError};
 use crate::event::Scope;
 use crate::model::{RegistryId, ServiceId, Timestamp};
+use crate::options::Outage;
 use crate::registry::{Meter, lock};
 
 /// Failures in a row after which a registry, or a part of it, counts as stale before its bound has passed.
@@ -331,6 +332,13 @@ impl Live {
             skipped: self.meter.skipped(),
             connections: self.meter.connections(),
             note: self.meter.note(),
+            restored: false,
+            held: None,
+            outage: OutageStatus::default(),
+            comparisons: 0,
+            repaired: 0,
+            saved: None,
+            save_error: None,
         }
     }
 }
@@ -425,6 +433,46 @@ pub struct RegistryStatus {
     pub connections: u64,
     /// What the backend says of how it watches.
     pub note: Option<String>,
+    /// True where what is held was read from disk, and nothing was heard of the registry since.
+    pub restored: bool,
+    /// Endpoints that the registry no longer lists and that are held back, where there are any.
+    pub held: Option<HeldBack>,
+    /// What happens while it is stale.
+    pub outage: OutageStatus,
+    /// How often complete knowledge that was asked for was compared with what was held.
+    pub comparisons: u64,
+    /// Services that differed in these comparisons, and were put right.
+    pub repaired: u64,
+    /// When what is held was last written to disk.
+    pub saved: Option<Timestamp>,
+    /// Why what is held could not be written to disk, or read from it.
+    pub save_error: Option<String>,
+}
+
+/// Endpoints that a registry no longer lists, in such numbers that it is not believed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldBack {
+    /// How many endpoints.
+    pub endpoints: usize,
+    /// Of how many services.
+    pub services: usize,
+    /// The first of these services, at most 100 of them.
+    pub names: Vec<ServiceId>,
+    /// Since when.
+    pub since: Timestamp,
+    /// How long until the registry is asked for complete knowledge that may confirm the loss; zero once it was asked.
+    pub remaining: Duration,
+}
+
+/// What happens to the endpoints of a registry while it is stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutageStatus {
+    /// The policy.
+    pub policy: Outage,
+    /// Since when all of the registry is stale, where it is.
+    pub since: Option<Timestamp>,
+    /// With [`Outage::KeepFor`] and while it is stale: how long until its endpoints are taken out; zero once they are.
+    pub remaining: Option<Duration>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Putting a discovery together.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub struct DiscoveryBuilder {
     registries: Vec<(RegistryId, Arc<dyn ServiceRegistry>, RegistryOptions)>,
     settings: EngineSettings,
     publish_interval: Option<Duration>,
+    state_dir: Option<PathBuf>,
 }
 
 impl DiscoveryBuilder {
@@ -87,6 +89,14 @@ impl DiscoveryBuilder {
     #[must_use]
     pub fn publish_interval(mut self, interval: Duration) -> Self {
         self.publish_interval = Some(interval);
+        self
+    }
+
+    /// The directory in which what each registry said last is kept, for a start while registries are down. Created
+    /// where it is missing; nothing is kept unless set.
+    #[must_use]
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(dir.into());
         self
     }
 

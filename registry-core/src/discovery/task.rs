@@ -172,6 +172,9 @@ impl Task {
                 }
                 let _ = done.send(self.engine.remove(&id));
             }
+            Input::Acknowledge { id, done } => {
+                let _ = done.send(self.engine.acknowledge(&id));
+            }
             Input::Policies(policies) => self.engine.set_policies(policies),
             Input::Resync(id, wish) => {
                 if let Some(session) = self.sessions.get(&id) {

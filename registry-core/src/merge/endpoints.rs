@@ -98,7 +98,9 @@ fn one(inputs: &[Input], group: &[(usize, &Arc<Endpoint>)]) -> Arc<Endpoint> {
     if group.len() == 1 && first_at == 0 && input.priority == 0 && input.binding == Binding::default() {
         return first.clone();
     }
-    let fresh = |(at, endpoint): &&(usize, &Arc<Endpoint>)| !inputs[*at].stale || endpoint.administrative();
+    let fresh = |(at, endpoint): &&(usize, &Arc<Endpoint>)| {
+        (!inputs[*at].stale && !endpoint.held()) || endpoint.administrative()
+    };
     let worst = |health: Health, (_, endpoint): &(usize, &Arc<Endpoint>)| health.worse(endpoint.health());
     // Stale sources are heard where no fresh one has an opinion: an outage alone must not undrain an endpoint.
     let health = match group.iter().filter(fresh).fold(Health::Unknown, worst) {
@@ -123,6 +125,7 @@ fn one(inputs: &[Input], group: &[(usize, &Arc<Endpoint>)]) -> Arc<Endpoint> {
             ports: merge_ports(inputs, group),
             health,
             administrative: group.iter().any(|(_, endpoint)| endpoint.administrative()),
+            held: group.iter().all(|(_, endpoint)| endpoint.held()),
             priority: group
                 .iter()
                 .map(|(at, endpoint)| inputs[*at].priority.saturating_add(endpoint.priority()))

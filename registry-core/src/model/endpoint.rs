@@ -60,7 +60,24 @@ pub struct Endpoint {
     source: u8,
     priority: u8,
     health: Health,
-    administrative: bool,
+    marks: Marks,
+}
+
+/// What is true or false of an endpoint, in one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Marks(u8);
+
+impl Marks {
+    const ADMINISTRATIVE: u8 = 1;
+    const HELD: u8 = 2;
+
+    fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    fn with(self, mark: u8, set: bool) -> Self {
+        Self(if set { self.0 | mark } else { self.0 & !mark })
+    }
 }
 
 /// What few endpoints have.
@@ -148,7 +165,20 @@ impl Endpoint {
 
     /// True where an operator set its health by hand, which counts also while the registry is stale.
     pub fn administrative(&self) -> bool {
-        self.administrative
+        self.marks.has(Marks::ADMINISTRATIVE)
+    }
+
+    /// True where no registry lists it any more, and it stays because so much went at once that the loss is not
+    /// believed yet. No content: hashes do not change with it.
+    pub fn held(&self) -> bool {
+        self.marks.has(Marks::HELD)
+    }
+
+    /// This endpoint as one that its registry no longer lists.
+    pub(crate) fn held_back(&self) -> Self {
+        let mut held = self.clone();
+        held.marks = held.marks.with(Marks::HELD, true);
+        held
     }
 
     /// Which registries say so, at least one, in the order of the service's sources.
@@ -168,7 +198,7 @@ impl Endpoint {
         &self.id
     }
 
-    /// The hash of its content: all but node, raw status and times.
+    /// The hash of its content: all but node, raw status, times and marks.
     pub fn content_hash(&self) -> ContentHash {
         let mut hasher = Hasher::new("endpoint");
         hasher.number(self.addresses().len() as u64);
@@ -265,7 +295,9 @@ impl Endpoint {
         merged.ports = with.ports;
         merged.priority = with.priority;
         merged.health = with.health;
-        merged.administrative = with.administrative;
+        merged.marks = Marks::default()
+            .with(Marks::ADMINISTRATIVE, with.administrative)
+            .with(Marks::HELD, with.held);
         let own = &self.attributes;
         if with.labels != own.labels || with.identity != own.identity {
             let attributes = Attributes {
@@ -293,6 +325,7 @@ pub(crate) struct Merged {
     pub(crate) ports: Arc<EndpointPorts>,
     pub(crate) health: Health,
     pub(crate) administrative: bool,
+    pub(crate) held: bool,
     pub(crate) priority: u8,
     pub(crate) labels: Labels,
     pub(crate) locality: Locality,
@@ -317,7 +350,7 @@ impl PartialEq for Endpoint {
             && self.hostname() == other.hostname()
             && self.source == other.source
             && self.priority == other.priority
-            && self.administrative == other.administrative
+            && self.marks == other.marks
             && claims(self) == claims(other)
             && self
                 .claims()

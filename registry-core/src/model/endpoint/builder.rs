@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::{Addresses, Attributes, EndpointPorts, Health, Locality, Place, Timestamp};
-use super::{Endpoint, Extra};
+use super::{Endpoint, Extra, Marks};
 use crate::text::{Interner, Str};
 
 /// Builds an [`Endpoint`]. What is not said has its default: weight 1, health unknown, everything else empty.
@@ -192,7 +192,7 @@ impl EndpointBuilder {
             source: 0,
             priority: self.priority,
             health: self.health,
-            administrative: self.administrative,
+            marks: Marks::default().with(Marks::ADMINISTRATIVE, self.administrative),
         }
     }
 }
