@@ -12,6 +12,7 @@ mod place;
 mod problem;
 mod read;
 mod redact;
+mod survival;
 mod text;
 mod tree;
 mod variables;
@@ -27,6 +28,7 @@ pub use model::{
 pub use place::{Source, default_source};
 pub use problem::{Place, Problem, Problems};
 pub use redact::Shown;
+pub use survival::{CompareSwitch, GuardConfig, GuardSwitch, OutageConfig, StateDir};
 pub use text::{FromText, HostPattern, LogLevel, Text};
 
 use crate::error::Error;

@@ -36,6 +36,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A directory for state that was named and cannot be used.
+    #[error("state_dir: {} cannot be used", path.display())]
+    StateDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A registry that cannot be set up.
     #[error("registry {name}: {problem}")]
     Registry {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use registry_core::ServiceRegistry;
 use schemars::Schema;
 
-use crate::config::{Config, RegistryConfig};
+use crate::config::{Config, RegistryConfig, StateDir};
 use crate::error::Error;
 
 /// A setting of a kind that cannot be used.
@@ -53,6 +53,9 @@ macro_rules! kinds {
         pub(crate) fn resolve_paths(config: &mut Config, base: &Path) {
             if let Some(file) = &mut config.http.token_file {
                 crate::config::resolve(file, base);
+            }
+            if let StateDir::At(path) = &mut config.state_dir {
+                crate::config::resolve(path, base);
             }
             #[allow(unused_variables, reason = "a build may have no kinds")]
             for registry in &mut config.registries {

@@ -2,6 +2,7 @@
 
 mod logging;
 mod reload;
+mod state_dir;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -15,12 +16,17 @@ use tokio_util::sync::CancellationToken;
 pub use reload::Reloader;
 pub use watch::FileWatch;
 
+use state_dir::StateLock;
+
 use crate::config::{Config, Source};
 use crate::error::Error;
 use crate::{http, registries, token};
 
 /// How long open requests get to end by themselves.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long discovery may take to end, which includes writing what it knows.
+const SAVE: Duration = Duration::from_secs(10);
 
 /// Runs until a signal ends it.
 ///
@@ -43,11 +49,13 @@ pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> 
         write_port_file(path, &format!("{address}\n"))?;
     }
     let options = http_options(&config)?;
-    let discovery = start(&config)?;
+    let state = StateLock::take(&config.state_dir, &source)?;
+    let discovery = start(&config, state.as_ref().map(StateLock::path))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         configuration = source.label(),
         registries = config.registries.len(),
+        state = state.as_ref().map(|state| state.path().display().to_string()),
         "registryd listens on http://{address}"
     );
     if let Source::BuiltIn(directory) = &source {
@@ -83,7 +91,7 @@ pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> 
         // Whoever still reads after that is cut off.
         None => tokio::time::timeout(DRAIN, server).await.unwrap_or(Ok(Ok(()))),
     };
-    let _ = tokio::time::timeout(DRAIN, discovery.shutdown()).await;
+    let _ = tokio::time::timeout(SAVE, discovery.shutdown()).await;
     match served {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Error::Io {
@@ -97,15 +105,19 @@ pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> 
     }
 }
 
-/// Starts discovery with the registries of a configuration.
+/// Starts discovery with the registries of a configuration. What they said last is kept in that directory, if there is
+/// one.
 ///
 /// # Errors
 ///
 /// Where a registry cannot be set up.
-pub fn start(config: &Config) -> Result<Discovery, Error> {
+pub fn start(config: &Config, state_dir: Option<&Path>) -> Result<Discovery, Error> {
     let mut builder = Discovery::builder()
         .start_deadline(config.start_deadline)
         .publish_interval(config.publish_interval);
+    if let Some(directory) = state_dir {
+        builder = builder.state_dir(directory);
+    }
     for (position, registry) in config.registries.iter().enumerate() {
         let backend = registries::build(registry)?;
         builder = builder.add(registry.id().clone(), backend, registry.options(position));

@@ -1,9 +1,15 @@
 //! What types cannot check: fields that have to agree with each other or with the world.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use super::Config;
+use registry_core::duration;
+
 use super::tree::Step;
+use super::{Config, RegistryConfig};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Something that does not hold together.
 #[derive(Debug)]
@@ -58,12 +64,31 @@ pub(crate) fn check(config: &Config, empty: bool) -> Vec<Finding> {
                 format!("exactly one of {}", crate::registries::KINDS.join(", ")),
             )),
         }
+        times(registry, &path, &mut findings);
         for wrong in crate::registries::validate(registry) {
             findings.push(Finding::new(path(&wrong.field), wrong.found, wrong.expected));
         }
     }
     listener(config, &mut findings);
     findings
+}
+
+/// Times that cannot be meant.
+fn times(registry: &RegistryConfig, path: &dyn Fn(&str) -> Vec<Step>, findings: &mut Vec<Finding>) {
+    let mut between = |field: &str, found: Duration, least: Duration, most: Duration| {
+        if !(least..=most).contains(&found) {
+            let (least, most) = (duration::format(least), duration::format(most));
+            let expected = format!("{least} to {most}");
+            findings.push(Finding::new(path(field), duration::format(found), expected));
+        }
+    };
+    if let Some(guard) = &registry.guard.0 {
+        between("guard.window", guard.window, SECOND, HOUR);
+        between("guard.hold", guard.hold, Duration::ZERO, 24 * HOUR);
+    }
+    if let Some(compare) = registry.compare.0 {
+        between("compare", compare, SECOND, 7 * 24 * HOUR);
+    }
 }
 
 fn names(config: &Config, findings: &mut Vec<Finding>) {

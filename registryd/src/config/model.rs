@@ -15,6 +15,7 @@ use registry_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::survival::{CompareSwitch, GuardConfig, GuardSwitch, OutageConfig, StateDir};
 use super::text::{HostPattern, LogLevel, Text};
 
 /// The configuration of registryd. What is left out has the default that `registryd config defaults` shows.
@@ -36,6 +37,10 @@ pub struct Config {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Text")]
     pub publish_interval: Duration,
+    /// The directory in which the last known state of all registries is kept, for starts while they are down. `auto`
+    /// takes the first that can be used of $STATE_DIRECTORY, /var/lib/registryd and the user's state directory; a
+    /// directory that is named here has to be usable; `off` keeps nothing.
+    pub state_dir: StateDir,
     /// The log, which goes to standard error.
     pub log: LogConfig,
 }
@@ -77,6 +82,16 @@ pub struct RegistryConfig {
     /// What does not take part.
     #[serde(default, skip_serializing_if = "SelectorConfig::is_empty")]
     pub exclude: SelectorConfig,
+    /// When a loss of endpoints is too large to be believed at once and is held back; `off` believes any.
+    #[serde(default)]
+    pub guard: GuardSwitch,
+    /// What becomes of its endpoints while it is stale: `keep`, `degrade` (healthy ones count as degraded), `drop`, or
+    /// `{ keep_for: 10m }` and then drop.
+    #[serde(default)]
+    pub outage: OutageConfig,
+    /// How often it is asked for complete knowledge to compare with what is held, give or take a quarter; `off` never.
+    #[serde(default)]
+    pub compare: CompareSwitch,
     /// Limits on what it may send.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -195,6 +210,7 @@ impl Default for Config {
             http: HttpListener::default(),
             start_deadline: Duration::from_secs(30),
             publish_interval: Duration::from_millis(10),
+            state_dir: StateDir::default(),
             log: LogConfig::default(),
         }
     }
@@ -247,6 +263,9 @@ impl RegistryConfig {
                 endpoints_per_service: self.limits.endpoints_per_service.get(),
                 text_bytes: self.limits.text_bytes.get(),
             },
+            guard: self.guard.0.as_ref().map(GuardConfig::guard),
+            outage: self.outage.0,
+            compare: self.compare.0,
         }
     }
 }

@@ -169,6 +169,7 @@ impl Reloader {
     fn warn_of_restart(&self, new: &Config) {
         let old = &self.current;
         let changed = [
+            ("state_dir", new.state_dir != old.state_dir),
             ("http", new.http != old.http),
             ("log", new.log != old.log),
             ("start_deadline", new.start_deadline != old.start_deadline),

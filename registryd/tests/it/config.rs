@@ -69,9 +69,9 @@ cases! {
         SERVICES,
         ["registryd.yaml:5:16: registries[0].consul.http.tls.ca_fil: found the unknown field \"ca_fil\", expected one of", "did you mean \"ca_file\"?"];
     acceptance_7_field_of_a_later_version:
-        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nstate_dir: /var/lib/registryd\n",
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds: { listen: \"127.0.0.1:0\" }\n",
         SERVICES,
-        ["registryd.yaml:3:1: state_dir: found the unknown field \"state_dir\", expected one of"];
+        ["registryd.yaml:3:1: xds: found the unknown field \"xds\", expected one of"];
     acceptance_7_unknown_kind_of_registry:
         "registries:\n  - name: dc1\n    zookeeper: {}\n",
         SERVICES,
@@ -180,6 +180,90 @@ cases! {
         "registries: []\n",
         SERVICES,
         ["registryd.yaml:1:1: registries: found no registries, expected at least one"];
+    pain_20_share_above_one:
+        "registries:\n  - name: vms\n    guard: { share: 1.5 }\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:21: registries[0].guard.share: found the number 1.5, expected a number from 0 to 1"];
+    pain_20_share_below_zero:
+        "registries:\n  - name: vms\n    guard: { share: -1 }\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:21: registries[0].guard.share: found the number -1, expected a number from 0 to 1"];
+    pain_20_share_in_per_cent:
+        "registries:\n  - name: vms\n    guard: { share: 50% }\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:21: registries[0].guard.share: found \"50%\", expected a number from 0 to 1"];
+    pain_20_endpoints_below_zero:
+        "registries:\n  - name: vms\n    guard: { endpoints: -1 }\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:25: registries[0].guard.endpoints: found the number -1, expected a whole number from 0"];
+    pain_20_unknown_field_of_the_guard:
+        "registries:\n  - name: vms\n    guard: { shar: 0.5 }\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:14: registries[0].guard.shar: found the unknown field \"shar\", expected one of share, endpoints, window, hold, per_service; did you mean \"share\"?"];
+    pain_20_guard_that_is_switched_on:
+        "registries:\n  - name: vms\n    guard: on\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:12: registries[0].guard: found true, expected a mapping such as `{ share: 0.5, hold: 60s }`, or `off`"];
+    pain_20_guard_of_another_word:
+        "registries:\n  - name: vms\n    guard: none\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:12: registries[0].guard: found \"none\", expected a mapping such as", "or `off`"];
+    pain_20_window_without_a_unit:
+        "registries:\n  - name: vms\n    guard: { window: 30 }\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:22: registries[0].guard.window: found the number 30, expected a duration such as `30s`"];
+    pain_20_window_of_nothing:
+        "registries:\n  - name: vms\n    guard: { window: 0s }\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:22: registries[0].guard.window: found 0s, expected 1s to 1h"];
+    pain_20_hold_of_a_month:
+        "registries:\n  - name: vms\n    guard: { hold: 30d }\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:20: registries[0].guard.hold: found 30d, expected 0s to 1d"];
+    pain_20_unknown_policy_of_outages:
+        "registries:\n  - name: vms\n    outage: kepe\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:13: registries[0].outage: found \"kepe\", expected `keep`, `degrade`, `drop` or `{ keep_for: 10m }`"];
+    pain_20_keep_for_without_a_time:
+        "registries:\n  - name: vms\n    outage: keep_for\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:13: registries[0].outage: found \"keep_for\", expected `keep`,", "{ keep_for: 10m }"];
+    pain_20_keep_for_without_a_unit:
+        "registries:\n  - name: vms\n    outage: { keep_for: 10 }\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:25: registries[0].outage.keep_for: found the number 10, expected a duration such as `30s`"];
+    pain_20_unknown_field_of_an_outage:
+        "registries:\n  - name: vms\n    outage: { keepfor: 10m }\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].outage.keepfor: found the unknown field \"keepfor\", expected keep_for; did you mean \"keep_for\"?"];
+    pain_20_outage_without_a_policy:
+        "registries:\n  - name: vms\n    outage: {}\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registries[0].outage.keep_for: found nothing, expected the field \"keep_for\""];
+    pain_20_compare_without_a_unit:
+        "registries:\n  - name: vms\n    compare: 600\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:14: registries[0].compare: found the number 600, expected a duration such as `10m`, or `off`"];
+    pain_20_compare_at_every_moment:
+        "registries:\n  - name: vms\n    compare: 10ms\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:14: registries[0].compare: found 10ms, expected 1s to 7d"];
+    pain_20_compare_of_unknown_units:
+        "registries:\n  - name: vms\n    compare: 3 blinks\n    file: { path: vms.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:14: registries[0].compare: found \"3 blinks\", expected whole numbers with units"];
+    pain_20_directory_for_state_without_a_name:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nstate_dir:\n",
+        SERVICES,
+        ["registryd.yaml:3:1: state_dir: found nothing, expected a directory, `auto` or `off`"];
+    pain_20_several_directories_for_state:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nstate_dir: [/var/lib/a, /var/lib/b]\n",
+        SERVICES,
+        ["registryd.yaml:3:1: state_dir: found a list, expected a directory, `auto` or `off`"];
+    pain_20_guard_for_all_registries:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nguard: { share: 0.5 }\n",
+        SERVICES,
+        ["registryd.yaml:3:1: guard: found the unknown field \"guard\", expected one of registries"];
     acceptance_7_services_unknown_field:
         CONFIG,
         "services:\n  - name: payments\n    endpoint: []\n",

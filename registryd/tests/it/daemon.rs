@@ -33,6 +33,8 @@ pub(crate) fn registryd(directory: &Path, arguments: &[&str]) -> Command {
         .current_dir(directory)
         .env("XDG_CONFIG_HOME", directory.join("config"))
         .env("XDG_STATE_HOME", directory.join("state"))
+        // Where there is no `state_dir`: never that of the machine.
+        .env("STATE_DIRECTORY", directory.join("lib"))
         .stdin(Stdio::null());
     for variable in [
         "REGISTRYD_CONFIG",
