@@ -4,10 +4,11 @@
 //!  Discovery ─▶ snapshot() ──▶ services, registries, health, metrics     one answer each, written in pieces
 //!            └▶ changes() ──▶ ring of removals ──┐
 //!            └▶ changes() ──▶ watch ◀────────────┘ resume                one delta at a time, when the client takes it
+//!  orders ─▶ Discovery: lets go of what is held, asks a registry for everything
 //!  guard     counts every request, checks names of hosts and the token, before any of them
 //! ```
 //!
-//! Everything here only reads. Errors are `application/problem+json`; a parameter that is not known is an error, and so
+//! Everything but `orders` only reads. Errors are `application/problem+json`; a parameter that is not known is an error, and so
 //! is a name of which nobody can say yet whether it exists.
 
 mod document;
@@ -17,6 +18,7 @@ mod health;
 mod json;
 mod metrics;
 mod nearest;
+mod orders;
 mod problem;
 mod query;
 mod registries;
@@ -33,13 +35,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
 use registry_core::{Discovery, Timestamp};
 use secrecy::SecretString;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use serve::serve;
+
+/// The largest body of a request. None needs one.
+const BODY: usize = 64 * 1024;
 
 /// Settings of the HTTP output. What is left out has the default of [`Default`].
 #[derive(Debug, Clone)]
@@ -120,12 +126,15 @@ pub fn router(
         .route("/v1/services/{hostname}", get(services::one))
         .route("/v1/registries", get(registries::list))
         .route("/v1/registries/{id}", get(registries::one))
+        .route("/v1/registries/{id}/ack", post(orders::acknowledge))
+        .route("/v1/registries/{id}/resync", post(orders::resync))
         .route("/v1/watch", get(watch::watch))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
+        .layer(DefaultBodyLimit::max(BODY))
         .layer(from_fn_with_state(api.clone(), guard::guard))
         .with_state(api)
 }

@@ -159,7 +159,7 @@ pub enum PolicyName {
 pub struct HttpListener {
     /// Where it listens. Beyond this host it needs `token_file` or `insecure`.
     pub listen: Text<SocketAddr>,
-    /// Whether anybody who can reach the listener may read everything.
+    /// Whether anybody who can reach the listener may read everything, and acknowledge losses.
     pub insecure: bool,
     /// A file with the token that clients have to show.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -166,11 +166,18 @@ impl Services {
     }
 }
 
-/// The endpoints in the order of their addresses, ports and ids: the same in every process that holds them.
+/// The endpoints in the order of their addresses, ports and ids: the same in every process that holds them. Those that
+/// are held back come last.
 fn sorted(service: &Service) -> Vec<Arc<Endpoint>> {
     let mut endpoints: Vec<Arc<Endpoint>> = service.endpoints().iter().cloned().collect();
     endpoints.sort_by(|a, b| {
-        (a.address(), a.network(), a.ports(), a.id()).cmp(&(b.address(), b.network(), b.ports(), b.id()))
+        (a.held(), a.address(), a.network(), a.ports(), a.id()).cmp(&(
+            b.held(),
+            b.address(),
+            b.network(),
+            b.ports(),
+            b.id(),
+        ))
     });
     endpoints
 }

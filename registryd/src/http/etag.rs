@@ -1,7 +1,7 @@
 //! Entity tags: what they cover decides when a client may keep what it has.
 //!
-//! They cover content (hostnames, ports, endpoints, health …), conflicts, raw metadata and the phases of registries.
-//! They leave out what is no content: ages, times, revisions, and the raw words behind a health. So two daemons that
+//! They cover content (hostnames, ports, endpoints, health …), conflicts, raw metadata, which endpoints are held back,
+//! and the phases of registries. They leave out ages, times, revisions, and the raw words behind a health. So two daemons that
 //! hold the same have the same tag.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -26,6 +26,12 @@ impl Tag {
 
     pub(super) fn service(&mut self, service: &Service) {
         self.0.update(&service.hash().as_u128().to_le_bytes());
+        // A sum: it does not depend on how they are stored.
+        let held = service.endpoints().iter().filter(|endpoint| endpoint.held());
+        let held = held.fold(0_u128, |sum, endpoint| {
+            sum.wrapping_add(endpoint.content_hash().as_u128())
+        });
+        self.0.update(&held.to_le_bytes());
         for conflict in service.conflicts() {
             self.text(&conflict.to_string());
         }

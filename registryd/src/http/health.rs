@@ -27,11 +27,16 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Probl
     let readiness = api.discovery.readiness();
     let status = api.discovery.status();
     let awaited: Vec<Value> = readiness.awaited.iter().map(|id| awaited(id, &status)).collect();
+    // Served as it was last known, and not heard of since.
+    let restored = status.iter().filter(|status| status.restored);
+    let restored: Vec<&str> = restored.map(|status| status.id.as_str()).collect();
     if api.closing.is_cancelled() {
         return Err(Problem::unavailable("shutting down").with("ready", false));
     }
     if readiness.ready {
-        return Ok(answer(&json!({ "ready": true, "awaited": awaited })));
+        return Ok(answer(
+            &json!({ "ready": true, "awaited": awaited, "restored": restored }),
+        ));
     }
     let detail = if awaited.is_empty() {
         "not ready: nothing is published yet".to_owned()
@@ -41,7 +46,8 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Probl
     };
     Err(Problem::unavailable(detail)
         .with("ready", false)
-        .with("awaited", awaited))
+        .with("awaited", awaited)
+        .with("restored", restored))
 }
 
 fn find<'a>(id: &RegistryId, status: &'a [RegistryStatus]) -> Option<&'a RegistryStatus> {

@@ -286,6 +286,8 @@ struct EndpointView<'a> {
     health: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     administrative: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
     weight: u32,
     priority: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -324,6 +326,7 @@ impl<'a> EndpointView<'a> {
             ports: Ports(endpoint.ports()),
             health: endpoint.health().as_str(),
             administrative: endpoint.administrative(),
+            held: endpoint.held(),
             weight: endpoint.weight(),
             priority: endpoint.priority(),
             locality: LocalityView::of(endpoint.locality()),

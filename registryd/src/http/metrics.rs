@@ -76,7 +76,7 @@ enum Value {
 }
 
 /// The metrics that every registry has: name, help, value.
-const PER_REGISTRY: [(&str, &str, Value); 10] = [
+const PER_REGISTRY: [(&str, &str, Value); 18] = [
     (
         "registryd_registry_age_seconds",
         "Time since everything the registry has was last confirmed; absent before the first time.",
@@ -126,6 +126,50 @@ const PER_REGISTRY: [(&str, &str, Value); 10] = [
         "registryd_registry_degraded_scopes",
         "Parts of the registry that could not be read, counted up to 100.",
         Value::Gauge(|registry| Some(gauge(registry.degraded.len() as u64))),
+    ),
+    (
+        "registryd_registry_held_endpoints",
+        "Endpoints that the registry no longer lists and that are held back.",
+        Value::Gauge(|registry| {
+            Some(gauge(
+                registry.held.as_ref().map_or(0, |held| held.endpoints as u64),
+            ))
+        }),
+    ),
+    (
+        "registryd_registry_held_remaining_seconds",
+        "Time until the registry is asked whether what is held back is gone; absent where nothing is.",
+        Value::Gauge(|registry| Some(registry.held.as_ref()?.remaining.as_secs_f64())),
+    ),
+    (
+        "registryd_registry_restored",
+        "1 where what is served was read from disk and nothing was heard of the registry since.",
+        Value::Gauge(|registry| Some(gauge(registry.restored.into()))),
+    ),
+    (
+        "registryd_registry_outage_remaining_seconds",
+        "Time until the endpoints of a stale registry are taken out; absent where they are not to be.",
+        Value::Gauge(|registry| Some(registry.outage.remaining?.as_secs_f64())),
+    ),
+    (
+        "registryd_registry_comparisons",
+        "How often complete knowledge that was asked for was compared with what was held.",
+        Value::Counter(|registry| registry.comparisons),
+    ),
+    (
+        "registryd_registry_repaired_services",
+        "Services that differed in a comparison and were put right.",
+        Value::Counter(|registry| registry.repaired),
+    ),
+    (
+        "registryd_registry_state_saved_timestamp_seconds",
+        "When what is held was last written to disk; absent before the first time.",
+        Value::Gauge(|registry| Some(gauge(registry.saved?.as_millis()) / 1000.0)),
+    ),
+    (
+        "registryd_registry_state_save_failed",
+        "1 where what is held could not be written to disk or read from it.",
+        Value::Gauge(|registry| Some(gauge(registry.save_error.is_some().into()))),
     ),
 ];
 

@@ -76,7 +76,8 @@ pub(super) async fn no_such_path(uri: Uri) -> Problem {
         StatusCode::NOT_FOUND,
         format!(
             "no such path: {}; there are /v1/services, /v1/services/{{hostname}}, /v1/registries, \
-             /v1/registries/{{id}}, /v1/watch, /healthz, /readyz and /metrics",
+             /v1/registries/{{id}}, /v1/watch, /healthz, /readyz and /metrics, and to be posted to \
+             /v1/registries/{{id}}/ack and /v1/registries/{{id}}/resync",
             uri.path()
         ),
     )
@@ -84,8 +85,13 @@ pub(super) async fn no_such_path(uri: Uri) -> Problem {
 
 /// Answers requests whose path exists, but not for their method. What is allowed the router adds by itself.
 pub(super) async fn no_such_method(method: Method, uri: Uri) -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("{} cannot be asked by {method}, only by GET and HEAD", uri.path()),
-    )
+    let path = uri.path();
+    let order = ["/ack", "/resync"].iter().any(|order| path.ends_with(order));
+    let (ask, methods) = if order {
+        ("told", "POST")
+    } else {
+        ("asked", "GET and HEAD")
+    };
+    let detail = format!("{path} cannot be {ask} by {method}, only by {methods}");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }

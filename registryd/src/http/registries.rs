@@ -6,7 +6,10 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use registry_core::{DegradedScope, LastError, RegistryStatus, Scope, Timestamp};
+use registry_core::{
+    DegradedScope, HeldBack, LastError, Outage, OutageStatus, RegistryStatus, RegistrySummary, Scope,
+    ServiceId, Snapshot, Timestamp,
+};
 use serde::Serialize;
 
 use super::json::{self, Text};
@@ -43,9 +46,15 @@ pub(super) async fn one(
     query::none(query.as_deref())?;
     let Path(id) = id.map_err(|error| Problem::bad_request(error.body_text()))?;
     let snapshot = api.discovery.snapshot();
+    let status = find(&snapshot, &id)?.status();
+    Ok(answer(&StatusView::of(&status)))
+}
+
+/// The registry of that name, or a problem that names the nearest one.
+pub(super) fn find<'a>(snapshot: &'a Snapshot, id: &str) -> Result<&'a RegistrySummary, Problem> {
     let mut registries = snapshot.registries().iter();
     if let Some(registry) = registries.find(|registry| registry.id().as_str() == id) {
-        return Ok(answer(&StatusView::of(&registry.status())));
+        return Ok(registry);
     }
     let ids = snapshot
         .registries()
@@ -53,14 +62,14 @@ pub(super) async fn one(
         .map(|registry| registry.id().as_str());
     let mut problem = Problem::new(StatusCode::NOT_FOUND, "");
     let mut detail = format!("registry {id:?}: there is none of this name");
-    if let Some(nearest) = nearest::among(&id, ids) {
+    if let Some(nearest) = nearest::among(id, ids) {
         detail.push_str(&format!(", did you mean {nearest:?}"));
         problem = problem.with("nearest", nearest);
     }
     Err(problem.with_detail(detail))
 }
 
-fn answer(value: &impl Serialize) -> Response {
+pub(super) fn answer(value: &impl Serialize) -> Response {
     let mut body = Vec::new();
     json::append(&mut body, value);
     let headers = [
@@ -91,6 +100,30 @@ struct StatusView<'a> {
     skipped: u64,
     connections: u64,
     note: Option<&'a str>,
+    restored: bool,
+    held: Option<HeldView<'a>>,
+    outage: OutageView,
+    comparisons: u64,
+    repaired: u64,
+    saved: Option<Text<Timestamp>>,
+    save_error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct HeldView<'a> {
+    endpoints: usize,
+    services: usize,
+    names: Vec<Text<&'a ServiceId>>,
+    since: Text<Timestamp>,
+    remaining_s: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct OutageView {
+    policy: &'static str,
+    keep_for_s: Option<f64>,
+    since: Option<Text<Timestamp>>,
+    remaining_s: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -130,6 +163,40 @@ impl<'a> StatusView<'a> {
             skipped: status.skipped,
             connections: status.connections,
             note: status.note.as_deref(),
+            restored: status.restored,
+            held: status.held.as_ref().map(HeldView::of),
+            outage: OutageView::of(status.outage),
+            comparisons: status.comparisons,
+            repaired: status.repaired,
+            saved: status.saved.map(Text),
+            save_error: status.save_error.as_deref(),
+        }
+    }
+}
+
+impl<'a> HeldView<'a> {
+    fn of(held: &'a HeldBack) -> Self {
+        Self {
+            endpoints: held.endpoints,
+            services: held.services,
+            names: held.names.iter().map(Text).collect(),
+            since: Text(held.since),
+            remaining_s: json::seconds(Some(held.remaining)),
+        }
+    }
+}
+
+impl OutageView {
+    fn of(outage: OutageStatus) -> Self {
+        let keep_for = match outage.policy {
+            Outage::KeepFor(time) => Some(time),
+            _ => None,
+        };
+        Self {
+            policy: outage.policy.as_str(),
+            keep_for_s: json::seconds(keep_for),
+            since: outage.since.map(Text),
+            remaining_s: json::seconds(outage.remaining),
         }
     }
 }

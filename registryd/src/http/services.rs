@@ -130,9 +130,9 @@ pub(super) fn full(snapshot: &Snapshot, services: Vec<Arc<Service>>, ready: bool
 }
 
 /// Phase and age by registry.
-struct Registries<'a> {
-    snapshot: &'a Snapshot,
-    only: Option<&'a [&'a RegistryId]>,
+pub(super) struct Registries<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) only: Option<&'a [&'a RegistryId]>,
 }
 
 impl Serialize for Registries<'_> {

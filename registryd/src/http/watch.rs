@@ -24,7 +24,7 @@ use super::json::{self, Phases};
 use super::problem::Problem;
 use super::query::{self, Selection};
 use super::ring::{Missed, held};
-use super::services::{full, select};
+use super::services::{Registries, full, select};
 use super::{Api, lock};
 
 /// `GET /v1/watch`
@@ -221,6 +221,8 @@ impl Watch {
         let (to, root) = (snapshot.revision(), snapshot.root_hash());
         let mut rest = b"],\"phases\":".to_vec();
         json::append(&mut rest, &Phases(phases));
+        rest.extend_from_slice(b",\"registries\":");
+        json::append(&mut rest, &Registries { snapshot, only: None });
         rest.extend_from_slice(b"}\n\n");
         self.begin("delta", snapshot)
             .text(format!(

@@ -204,6 +204,8 @@ async fn a_registry_shows_its_whole_status() {
         "id": "dc/one", "kind": "scripted", "required": true, "phase": "synced", "since": "TIME", "age_s": "AGE",
         "last_confirmed": "TIME", "attempts": 1, "panics": 0, "last_error": null, "degraded": [], "services": 1,
         "endpoints": 2, "warnings": [], "requests": 0, "failures": 0, "skipped": 0, "connections": 0, "note": null,
+        "restored": false, "held": null, "comparisons": 0, "repaired": 0, "saved": null, "save_error": null,
+        "outage": { "policy": "keep", "keep_for_s": null, "since": null, "remaining_s": null },
     });
     assert_eq!(one, expected);
     let all = get(daemon.at, "/v1/registries").await.json();
