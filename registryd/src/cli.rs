@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod configuration;
+mod orders;
 mod output;
 mod show;
 mod watch;
@@ -10,6 +11,7 @@ mod watch;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::Value;
 
 use crate::config::{self, Source};
 use crate::error::Error;
@@ -49,6 +51,10 @@ enum Command {
     Get(Get),
     /// Show the registries of a running daemon, and whether it is ready
     Status(ServerArgs),
+    /// Let go of the endpoints of a registry that are held back, because they are gone indeed
+    Ack(OrderArgs),
+    /// Ask a registry for everything, to compare with what is held
+    Resync(OrderArgs),
     /// Follow the changes of a running daemon
     Watch(ServerArgs),
     /// Show the configuration
@@ -144,6 +150,14 @@ struct ServerArgs {
     output: OutputArgs,
 }
 
+#[derive(Debug, Args)]
+struct OrderArgs {
+    /// The name of the registry
+    registry: String,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
     /// For people
@@ -153,6 +167,9 @@ enum Output {
     /// The same as YAML
     Yaml,
 }
+
+/// Of so many names all are shown.
+const MOST_NAMES: usize = 3;
 
 /// Threads of the daemon: a merge needs one, and each more costs memory.
 const MOST_THREADS: usize = 4;
@@ -198,11 +215,35 @@ impl Cli {
             } => check::check(&config.source()?, offline, output.output).await,
             Command::Get(get) => show::get(get).await,
             Command::Status(server) => show::status(&server).await,
+            Command::Ack(order) => orders::acknowledge(&order).await,
+            Command::Resync(order) => orders::resync(&order).await,
             Command::Watch(server) => watch::watch(&server).await,
             Command::Config(command) => configuration::show(&command),
             Command::Version => output::print(concat!("registryd ", env!("CARGO_PKG_VERSION"), "\n")),
         }
     }
+}
+
+/// The first of these names in parentheses, and how many more there are.
+fn names(list: &Value, all: u64) -> String {
+    let list: Vec<&str> = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let shown = &list[..list.len().min(MOST_NAMES)];
+    let text = match all.saturating_sub(shown.len() as u64) {
+        _ if shown.is_empty() => return String::new(),
+        0 => format!(" ({})", shown.join(", ")),
+        more => format!(" ({} and {more} more)", shown.join(", ")),
+    };
+    text.replace(char::is_control, " ")
+}
+
+/// `1 endpoint`, `2 endpoints`.
+fn count(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 impl ConfigFile {

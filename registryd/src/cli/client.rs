@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use reqwest::{Response, StatusCode};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
@@ -69,11 +69,25 @@ impl Client {
         Err(self.refused(path, status, &value))
     }
 
+    /// Gives an order.
+    pub(super) async fn post(&self, path: &str) -> Result<Value, Error> {
+        let request = self.http.post(format!("{}{path}", self.server));
+        let request = request.header(CONTENT_TYPE, "application/json").body("{}");
+        let (status, value) = self.send(path, self.authorized(request)).await?;
+        if status.is_success() {
+            return Ok(value);
+        }
+        Err(self.refused(path, status, &value))
+    }
+
     /// Asks for JSON, whatever the status.
     pub(super) async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<(StatusCode, Value), Error> {
+        self.send(path, self.request(path, query)).await
+    }
+
+    async fn send(&self, path: &str, request: RequestBuilder) -> Result<(StatusCode, Value), Error> {
         let failed = |error: reqwest::Error| self.failed(path, &error);
-        let request = self.request(path, query).timeout(ANSWER);
-        let response = request.send().await.map_err(failed)?;
+        let response = request.timeout(ANSWER).send().await.map_err(failed)?;
         let status = response.status();
         let body = response.bytes().await.map_err(failed)?;
         let value = serde_json::from_slice(&body).map_err(|error| Error::Server {
@@ -107,8 +121,11 @@ impl Client {
         }
     }
 
-    fn request(&self, path: &str, query: &[(&str, &str)]) -> reqwest::RequestBuilder {
-        let request = self.http.get(format!("{}{path}", self.server)).query(query);
+    fn request(&self, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
+        self.authorized(self.http.get(format!("{}{path}", self.server)).query(query))
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.authorization {
             Some(header) => request.header(AUTHORIZATION, header),
             None => request,

@@ -1,11 +1,14 @@
 //! `get` and `status`: what a running daemon knows.
 
+use std::time::Duration;
+
+use registry_core::duration;
 use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::client::Client;
 use super::output::{print_as, table};
-use super::{Get, Output, ServerArgs};
+use super::{Get, Output, ServerArgs, count, names};
 use crate::error::Error;
 
 /// Where all of a registry is in trouble, this many of its parts are enough to read about.
@@ -78,7 +81,10 @@ fn services(value: &Value) -> String {
         [
             text(service, "hostname"),
             ports(&service["ports"]),
-            format!("{routable}/{}", all.len()),
+            match all.iter().filter(|endpoint| endpoint["held"] == true).count() {
+                0 => format!("{routable}/{}", all.len()),
+                held => format!("{routable}/{} ({held} held)", all.len()),
+            },
             words(&service["sources"]),
             match list(&service["conflicts"]).len() {
                 0 => String::new(),
@@ -137,7 +143,10 @@ fn endpoints(value: &Value) -> String {
         [
             text(endpoint, "address"),
             number_ports(&endpoint["ports"]),
-            text(endpoint, "health"),
+            match text(endpoint, "health") {
+                health if endpoint["held"] == true => format!("{health}, held"),
+                health => health,
+            },
             endpoint["weight"].to_string(),
             endpoint["priority"].to_string(),
             places.join("/"),
@@ -158,12 +167,15 @@ fn registries(value: &Value) -> String {
             text(registry, "id"),
             text(registry, "kind"),
             if registry["required"] == true { "yes" } else { "no" }.to_owned(),
-            text(registry, "phase"),
-            registry["age_s"]
-                .as_f64()
-                .map_or_else(String::new, |age| format!("{age:.0}s")),
+            match text(registry, "phase") {
+                phase if registry["restored"] == true => format!("{phase}, restored"),
+                phase => phase,
+            },
+            time(&registry["age_s"]),
             registry["services"].to_string(),
             registry["endpoints"].to_string(),
+            held(&registry["held"]),
+            outage(&registry["outage"]),
         ]
     });
     let head = [
@@ -174,6 +186,8 @@ fn registries(value: &Value) -> String {
         "CONFIRMED",
         "SERVICES",
         "ENDPOINTS",
+        "HELD",
+        "OUTAGE",
     ];
     let mut text_of = table(head, rows);
     for registry in all {
@@ -185,6 +199,22 @@ fn registries(value: &Value) -> String {
             && let Some(message) = registry["last_error"]["message"].as_str()
         {
             say("last error", message);
+        }
+        let back = &registry["held"];
+        if let Some(services) = back["services"].as_u64() {
+            let endpoints = count(back["endpoints"].as_u64().unwrap_or(0), "endpoint");
+            let named = names(&back["names"], services);
+            let id = text(registry, "id");
+            let words = format!(
+                "{endpoints} of {}{named} since {}, no longer listed but too many to be believed; \
+                 if they are gone indeed: registryd ack {id}",
+                count(services, "service"),
+                text(back, "since"),
+            );
+            say("held", &words);
+        }
+        if let Some(error) = registry["save_error"].as_str() {
+            say("state", error);
         }
         // What concerns the whole registry was said above.
         let degraded = list(&registry["degraded"]).iter();
@@ -209,6 +239,48 @@ fn registries(value: &Value) -> String {
         text_of.push('\n');
     }
     text_of
+}
+
+/// How many endpoints are held back, and how long until the registry is asked about them.
+fn held(held: &Value) -> String {
+    match held["endpoints"].as_u64() {
+        None => String::new(),
+        Some(endpoints) if held["remaining_s"].as_f64() == Some(0.0) => format!("{endpoints}, asked again"),
+        Some(endpoints) => format!("{endpoints}, {} left", time(&held["remaining_s"])),
+    }
+}
+
+/// What happens while the registry is stale, and when.
+fn outage(outage: &Value) -> String {
+    let mut words = text(outage, "policy");
+    let keep_for = time(&outage["keep_for_s"]);
+    if !keep_for.is_empty() {
+        words.push(' ');
+        words.push_str(&keep_for);
+    }
+    let stale = !outage["since"].is_null();
+    match outage["remaining_s"].as_f64() {
+        Some(left) if left > 0.0 => format!("{words}, {} left", time(&left.into())),
+        Some(_) => format!("{words}, taken out"),
+        None if stale && words == "drop" => format!("{words}, taken out"),
+        None if stale && words == "degrade" => format!("{words}, degraded"),
+        None => words,
+    }
+}
+
+/// Seconds as people read them: `4s`, `9m58s`, `3h20m`, `2d1h`.
+fn time(seconds: &Value) -> String {
+    let Some(seconds) = seconds.as_f64().filter(|seconds| *seconds >= 0.0) else {
+        return String::new();
+    };
+    let duration = Duration::try_from_secs_f64(seconds.round()).unwrap_or(Duration::MAX);
+    let whole = duration.as_secs();
+    let shown = match whole {
+        0..3_600 => whole,
+        3_600..86_400 => whole - whole % 60,
+        _ => whole - whole % 3_600,
+    };
+    duration::format(Duration::from_secs(shown))
 }
 
 /// As `registry_core::Health::routable` has it.
@@ -260,6 +332,32 @@ fn pairs(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_and_timers_are_short() {
+        for (seconds, text) in [
+            (0.2, "0s"),
+            (59.6, "1m"),
+            (598.0, "9m58s"),
+            (12_059.0, "3h20m"),
+            (180_000.0, "2d2h"),
+        ] {
+            assert_eq!(time(&seconds.into()), text);
+        }
+        assert_eq!(time(&Value::Null), "");
+        let keep_for = |remaining: Option<f64>| {
+            outage(
+                &serde_json::json!({ "policy": "keep_for", "keep_for_s": 600.0, "remaining_s": remaining }),
+            )
+        };
+        assert_eq!(keep_for(None), "keep_for 10m");
+        assert_eq!(keep_for(Some(90.0)), "keep_for 10m, 1m30s left");
+        assert_eq!(keep_for(Some(0.0)), "keep_for 10m, taken out");
+        assert_eq!(
+            held(&serde_json::json!({ "endpoints": 12, "remaining_s": 48.2 })),
+            "12, 48s left"
+        );
+    }
 
     #[test]
     fn services_and_endpoints_are_tables() {
