@@ -12,12 +12,13 @@ mod service;
 
 pub use address::{Address, Addresses};
 pub use attributes::{Attributes, Locality, Place};
-pub(crate) use endpoint::Merged;
 pub use endpoint::{Claim, Endpoint, EndpointBuilder};
+pub(crate) use endpoint::{EndpointParts, Merged};
 pub use health::Health;
 pub use id::{RegistryId, RegistryIdError, ServiceId, Timestamp};
 pub use labels::Labels;
 pub use ports::{EndpointPort, EndpointPorts};
+pub(crate) use record::MetaParts;
 pub use record::{
     AppProtocol, Resolution, ServiceMeta, ServiceMetaBuilder, ServicePort, ServiceRecord, SessionAffinity,
     Traffic, Transport, Vip,

@@ -38,6 +38,28 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    pub(crate) fn new(labels: Labels, hints: Box<[Str]>, identity: Str) -> Self {
+        let attributes = Self {
+            labels,
+            hints,
+            identity,
+            ..Self::default()
+        };
+        attributes.sealed()
+    }
+
+    /// What it consists of: labels, hints and identity.
+    pub(crate) fn parts(&self) -> (&Labels, &[Str], &Str) {
+        let Self {
+            labels,
+            hints,
+            identity,
+            digest: _,
+            longest: _,
+        } = self;
+        (labels, hints, identity)
+    }
+
     pub(super) fn sealed(mut self) -> Self {
         let texts = self.labels.iter().flat_map(|(key, value)| [key, value]);
         self.longest = texts.chain(&self.hints).map(|text| text.len()).max().unwrap_or(0);
@@ -90,6 +112,29 @@ pub struct Place {
 }
 
 impl Place {
+    pub(crate) fn new(locality: Locality, network: Str, cluster: Str, node: Str) -> Self {
+        let place = Self {
+            locality,
+            network,
+            cluster,
+            node,
+            digest: ContentHash::default(),
+        };
+        place.sealed()
+    }
+
+    /// What it consists of: locality, network, cluster and node.
+    pub(crate) fn parts(&self) -> (&Locality, &Str, &Str, &Str) {
+        let Self {
+            locality,
+            network,
+            cluster,
+            node,
+            digest: _,
+        } = self;
+        (locality, network, cluster, node)
+    }
+
     pub(super) fn sealed(mut self) -> Self {
         let mut hasher = Hasher::new("place");
         let Locality {

@@ -1,11 +1,13 @@
 //! One endpoint of a service, and who says so.
 
 mod builder;
+mod parts;
 
 use std::fmt;
 use std::sync::Arc;
 
 pub use builder::EndpointBuilder;
+pub(crate) use parts::EndpointParts;
 
 use super::{Address, Addresses, Attributes, EndpointPorts, Health, Labels, Locality, Place, Timestamp};
 use crate::hash::{ContentHash, Hasher};

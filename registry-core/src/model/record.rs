@@ -1,8 +1,12 @@
 //! What one registry says of one service.
 
+mod parts;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+pub(crate) use parts::MetaParts;
 
 use super::{Address, Labels, ServiceId, Timestamp};
 use crate::endpoint_set::EndpointSet;

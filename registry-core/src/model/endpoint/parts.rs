@@ -1,0 +1,116 @@
+//! An endpoint taken apart and put together again, with its history: for what is kept on disk.
+
+use std::sync::Arc;
+
+use super::super::{Addresses, Attributes, EndpointPorts, Health, Place, Timestamp};
+use super::{Claim, Endpoint, Extra, Marks};
+use crate::text::Str;
+
+/// All that an endpoint consists of. Who names every field in a pattern is told by the compiler of any new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EndpointParts<'a> {
+    pub(crate) addresses: &'a Addresses,
+    pub(crate) ports: &'a Arc<EndpointPorts>,
+    pub(crate) attributes: &'a Arc<Attributes>,
+    pub(crate) place: &'a Arc<Place>,
+    pub(crate) id: &'a str,
+    pub(crate) status: &'a Str,
+    pub(crate) first_seen: Timestamp,
+    pub(crate) last_changed: Timestamp,
+    /// None where it is empty.
+    pub(crate) hostname: Option<&'a Str>,
+    /// The claims after the first one, which `id`, `status`, the times and `source` are.
+    pub(crate) claims: &'a [Claim],
+    pub(crate) weight: u32,
+    pub(crate) source: u8,
+    pub(crate) priority: u8,
+    pub(crate) health: Health,
+    pub(crate) administrative: bool,
+}
+
+impl Endpoint {
+    /// What it consists of, but for the mark of being held back: that is for the guard to say, who begins anew with
+    /// every start.
+    pub(crate) fn parts(&self) -> EndpointParts<'_> {
+        let Self {
+            addresses,
+            ports,
+            attributes,
+            place,
+            id,
+            status,
+            first_seen,
+            last_changed,
+            extra,
+            weight,
+            source,
+            priority,
+            health,
+            marks,
+        } = self;
+        let (hostname, claims) = match extra.as_deref() {
+            Some(Extra { hostname, claims }) => (Some(hostname), claims.as_slice()),
+            None => Default::default(),
+        };
+        EndpointParts {
+            addresses,
+            ports,
+            attributes,
+            place,
+            id,
+            status,
+            first_seen: *first_seen,
+            last_changed: *last_changed,
+            hostname: hostname.filter(|hostname| !hostname.is_empty()),
+            claims,
+            weight: *weight,
+            source: *source,
+            priority: *priority,
+            health: *health,
+            administrative: marks.has(Marks::ADMINISTRATIVE),
+        }
+    }
+
+    /// The endpoint that consists of these.
+    pub(crate) fn from_parts(parts: &EndpointParts<'_>) -> Self {
+        let EndpointParts {
+            addresses,
+            ports,
+            attributes,
+            place,
+            id,
+            status,
+            first_seen,
+            last_changed,
+            hostname,
+            claims,
+            weight,
+            source,
+            priority,
+            health,
+            administrative,
+        } = parts;
+        let extra = (hostname.is_some() || !claims.is_empty()).then(|| {
+            Box::new(Extra {
+                hostname: hostname.cloned().unwrap_or_default(),
+                claims: claims.to_vec(),
+            })
+        });
+        Self {
+            addresses: Addresses::clone(addresses),
+            ports: Arc::clone(ports),
+            attributes: Arc::clone(attributes),
+            place: Arc::clone(place),
+            id: Box::from(*id),
+            status: Str::clone(status),
+            first_seen: *first_seen,
+            last_changed: *last_changed,
+            extra,
+            weight: *weight,
+            source: *source,
+            priority: *priority,
+            health: *health,
+            marks: Marks::default().with(Marks::ADMINISTRATIVE, *administrative),
+        }
+    }
+}
