@@ -71,6 +71,7 @@ mod snapshot;
 mod state;
 mod static_registry;
 mod status;
+mod store;
 mod supervisor;
 mod text;
 mod trie;
