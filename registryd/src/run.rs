@@ -16,8 +16,6 @@ use tokio_util::sync::CancellationToken;
 pub use reload::Reloader;
 pub use watch::FileWatch;
 
-use state_dir::StateLock;
-
 use crate::config::{Config, Source};
 use crate::error::Error;
 use crate::{http, registries, token};
@@ -49,13 +47,13 @@ pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> 
         write_port_file(path, &format!("{address}\n"))?;
     }
     let options = http_options(&config)?;
-    let state = StateLock::take(&config.state_dir, &source)?;
-    let discovery = start(&config, state.as_ref().map(StateLock::path))?;
+    let state = state_dir::find(&config.state_dir, &source)?;
+    let discovery = start(&config, state.as_deref())?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         configuration = source.label(),
         registries = config.registries.len(),
-        state = state.as_ref().map(|state| state.path().display().to_string()),
+        state = state.as_deref().map(|state| state.display().to_string()),
         "registryd listens on http://{address}"
     );
     if let Source::BuiltIn(directory) = &source {

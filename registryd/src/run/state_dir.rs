@@ -1,6 +1,7 @@
-//! The directory in which the last known state is kept: found, made and locked before any registry is asked.
+//! The directory in which the last known state is kept: found, made and tried before any registry is asked, so that one
+//! which was named and cannot be used is told at once.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -11,82 +12,63 @@ use crate::error::Error;
 /// The directory of the system's daemons.
 const SYSTEM: &str = "/var/lib/registryd";
 
-/// The file that is locked as long as a daemon uses the directory: two that overwrite each other's state keep neither.
-const LOCK: &str = "lock";
+/// The file that discovery keeps locked in a directory that it uses.
+const LOCK: &str = ".lock";
 
-/// A directory that this process alone writes to.
-#[derive(Debug)]
-pub(super) struct StateLock {
-    path: PathBuf,
-    _lock: File,
+/// The directory to use; `None` where no state is kept.
+///
+/// # Errors
+///
+/// Where a directory was named that cannot be used.
+pub(super) fn find(config: &StateDir, source: &Source) -> Result<Option<PathBuf>, Error> {
+    match config {
+        StateDir::Off => Ok(None),
+        StateDir::At(path) => match attempt(path) {
+            Ok(()) => Ok(Some(path.clone())),
+            Err(source) => Err(Error::StateDir {
+                path: path.clone(),
+                source,
+            }),
+        },
+        StateDir::Auto => Ok(first_of(&candidates(source))),
+    }
 }
 
-impl StateLock {
-    /// Takes the configured directory; `None` where no state is kept.
-    ///
-    /// # Errors
-    ///
-    /// Where a directory was named that cannot be used.
-    pub(super) fn take(config: &StateDir, source: &Source) -> Result<Option<Self>, Error> {
-        match config {
-            StateDir::Off => Ok(None),
-            StateDir::At(path) => match Self::at(path) {
-                Ok(taken) => Ok(Some(taken)),
-                Err(source) => Err(Error::StateDir {
-                    path: path.clone(),
-                    source,
-                }),
-            },
-            StateDir::Auto => Ok(Self::first_of(&candidates(source))),
-        }
-    }
-
-    /// The first directory that can be used. What is not as usual is said in the log.
-    fn first_of(candidates: &[PathBuf]) -> Option<Self> {
-        let mut refused = Vec::new();
-        for path in candidates {
-            match Self::at(path) {
-                Ok(taken) => {
-                    if !refused.is_empty() {
-                        tracing::warn!("state is kept in {}; {}", path.display(), refused.join("; "));
-                    }
-                    return Some(taken);
+/// The first directory that can be used. What is not as usual is said in the log.
+fn first_of(candidates: &[PathBuf]) -> Option<PathBuf> {
+    let mut refused = Vec::new();
+    for path in candidates {
+        match attempt(path) {
+            Ok(()) => {
+                if !refused.is_empty() {
+                    tracing::warn!("state is kept in {}; {}", path.display(), refused.join("; "));
                 }
-                Err(error) => refused.push(format!("{} cannot be used: {error}", path.display())),
+                return Some(path.clone());
             }
-        }
-        tracing::warn!(
-            "no state is kept, so a start while registries are down is a start without them; {}",
-            refused.join("; ")
-        );
-        None
-    }
-
-    fn at(path: &Path) -> io::Result<Self> {
-        // What registries say may be nobody else's business.
-        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join(LOCK))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
-            Err(TryLockError::WouldBlock) => Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "another registryd uses it",
-            )),
-            Err(TryLockError::Error(error)) => Err(error),
+            Err(error) => refused.push(format!("{} cannot be used: {error}", path.display())),
         }
     }
+    tracing::warn!(
+        "no state is kept, so a start while registries are down is a start without them; {}",
+        refused.join("; ")
+    );
+    None
+}
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
+/// Whether the directory can be written and no other daemon uses it. Nothing is held: discovery takes it for good.
+fn attempt(path: &Path) -> io::Result<()> {
+    // What registries say may be nobody else's business.
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path.join(LOCK))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another registryd uses it"),
+        TryLockError::Error(error) => error,
+    })
 }
 
 /// Where to look for a directory that nobody named. The sample keeps all it writes in one place.
@@ -122,11 +104,11 @@ mod tests {
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
         let wanted = directory.path().join("a/b");
-        let taken = StateLock::first_of(&[file.join("below"), wanted.clone()]).unwrap();
-        assert_eq!(taken.path(), wanted);
+        let found = first_of(&[file.join("below"), wanted.clone()]);
+        assert_eq!(found, Some(wanted.clone()));
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&wanted), mode(&wanted.join(LOCK))), (0o700, 0o600));
-        assert!(StateLock::first_of(&[file.join("below")]).is_none());
+        assert_eq!(first_of(&[file.join("below")]), None);
     }
 
     #[test]
@@ -134,23 +116,25 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let named = StateDir::At(directory.path().to_owned());
         let source = Source::BuiltIn(directory.path().to_owned());
-        let taken = StateLock::take(&named, &source).unwrap().unwrap();
-        let error = StateLock::take(&named, &source).unwrap_err();
+        assert_eq!(find(&named, &source).unwrap().as_deref(), Some(directory.path()));
+        let other = std::fs::File::open(directory.path().join(LOCK)).unwrap();
+        other.lock().unwrap();
+        let error = find(&named, &source).unwrap_err();
         let path = directory.path().display();
         assert_eq!(
             error.report(),
             format!("state_dir: {path} cannot be used: another registryd uses it")
         );
-        drop(taken);
-        assert!(StateLock::take(&named, &source).unwrap().is_some());
-        assert!(StateLock::take(&StateDir::Off, &source).unwrap().is_none());
+        drop(other);
+        assert!(find(&named, &source).unwrap().is_some());
+        assert_eq!(find(&StateDir::Off, &source).unwrap(), None);
     }
 
     #[test]
     fn the_sample_keeps_its_state_beside_its_services() {
         let directory = tempfile::tempdir().unwrap();
         let source = Source::BuiltIn(directory.path().to_owned());
-        let taken = StateLock::take(&StateDir::Auto, &source).unwrap().unwrap();
-        assert_eq!(taken.path(), directory.path().join("state"));
+        let found = find(&StateDir::Auto, &source).unwrap();
+        assert_eq!(found, Some(directory.path().join("state")));
     }
 }
