@@ -61,6 +61,9 @@ pub mod engine;
 mod error;
 mod event;
 mod filter;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod hostname;
 mod merge;
