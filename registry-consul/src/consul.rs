@@ -39,6 +39,13 @@ use session::Session;
 /// is a proxy or a gateway, and `consul.destination` which service a proxy stands in front of.
 ///
 /// It is fresh within the wait of its polls and ten seconds more.
+///
+/// Complete knowledge that is to confirm something unlikely ([`Resync::strong`](registry_core::Resync)) is read with
+/// `?consistent`, names and instances alike: the leader answers after asking a quorum, whichever server was asked. So
+/// another one of several addresses is not preferred for it; it would pass the same question on to the same leader.
+///
+/// A loss that may be due to another server behind the address, or to one that was wiped or restored, is never told by
+/// itself, but as part of such a complete listing; so is one that may be due to a token whose rights shrank.
 #[derive(Debug)]
 pub struct ConsulRegistry {
     config: Arc<ConsulConfig>,

@@ -87,6 +87,19 @@ impl Error {
         matches!(self, Self::Http(error) if error.kind() == "connect" || error.kind() == "tls")
     }
 
+    /// True where the connection failed, or the gateway's to the server: another server may answer from now on.
+    pub(crate) fn is_of_the_connection(&self) -> bool {
+        match self {
+            Self::Http(error) => matches!(
+                error.kind(),
+                "connect" | "tls" | "closed_early" | "reset" | "protocol" | "timeout" | "body"
+            ),
+            // Consul itself sends neither.
+            Self::Status { status, .. } => matches!(status, 502 | 504),
+            _ => false,
+        }
+    }
+
     /// True where the server closed a new connection at once, as it does above its limit for one client.
     pub(crate) fn is_refused_by_limit(&self) -> bool {
         matches!(

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use registry_core::Str;
+use tokio::time::Instant;
 
 use super::answer::Headers;
 
@@ -14,6 +15,40 @@ pub(super) struct Memory {
     /// The catalogue has listed the servers themselves, which are always there: where it does not any more, it is
     /// filtered.
     pub(super) servers_listed: bool,
+    /// A listing with the strongest consistency was asked for and is not complete.
+    pub(super) strong: bool,
+    /// Counts the histories of the servers: another one begins where their index went back.
+    pub(super) history: u32,
+    /// The leader's last index of the catalogue, and when it came.
+    catalog: Option<(u64, Instant)>,
+}
+
+impl Memory {
+    /// Notes the leader's index of the catalogue, asked for at that time. True where it went back: within one history it
+    /// never does, so the server was wiped, restored, or is another one.
+    pub(super) fn note_catalog(&mut self, index: u64, started: Instant, now: Instant) -> bool {
+        if index == 0 {
+            return false;
+        }
+        // Two requests under way at once may be answered in any order.
+        if self
+            .catalog
+            .is_some_and(|(held, at)| index < held && started < at)
+        {
+            return false;
+        }
+        let back = self.catalog.is_some_and(|(held, _)| index < held);
+        if back {
+            self.history += 1;
+        }
+        self.catalog = Some((index, now));
+        back
+    }
+
+    /// All instances that were seen last.
+    pub(super) fn instances(&self) -> usize {
+        self.services.values().map(|seen| seen.instances).sum()
+    }
 }
 
 /// The last accepted answer about one service.
@@ -22,6 +57,11 @@ pub(super) struct Seen {
     pub(super) index: u64,
     pub(super) streaming: bool,
     pub(super) instances: usize,
+    /// The history that its index is of.
+    pub(super) history: u32,
+    /// Instances vanished since while the index stood still: the token lost its rights to them, and an index that moves
+    /// later proves nothing.
+    pub(super) filtered: bool,
 }
 
 /// What to make of an answer.
@@ -31,6 +71,8 @@ pub(super) enum Verdict {
     Accept,
     /// Instances are missing that the server knows; the text says how it shows.
     Filtered(&'static str),
+    /// The same, and the token had the rights before: instances vanished while the index stood still.
+    Vanished,
     /// It may be a glimpse of a server that is starting or behind: look again before believing it.
     LookAgain,
 }
@@ -50,6 +92,8 @@ pub(super) struct Circumstances {
     pub(super) token: bool,
     /// The answer before this one was looked at again for the same reason.
     pub(super) again: bool,
+    /// The history of the server that answered.
+    pub(super) history: u32,
 }
 
 /// An answer that lost instances while its index did not move is filtered: what takes instances away moves the index.
@@ -75,10 +119,11 @@ pub(super) fn judge(seen: Option<Seen>, headers: Headers, now: Circumstances) ->
         Some(seen)
             if lost
                 && headers.index > 0
+                && seen.history == now.history
                 && seen.streaming == headers.streaming
                 && seen.index == headers.index =>
         {
-            Verdict::Filtered("instances vanished while the index stood still: the token lost its rights")
+            Verdict::Vanished
         }
         // Deregistered this moment, and the catalogue is about to say so, or the token lacks node:read.
         _ if empty_yet_listed && !now.again => Verdict::LookAgain,
@@ -89,13 +134,20 @@ pub(super) fn judge(seen: Option<Seen>, headers: Headers, now: Circumstances) ->
             "the catalogue does not list `consul` any more, which is always there: the token lost its rights",
         ),
         // An index that went back is another server's, or that of one which was wiped; without one nothing can be told.
-        Some(seen) if (headers.index < seen.index || headers.index == 0) && !now.again => Verdict::LookAgain,
+        Some(seen)
+            if (headers.index < seen.index || headers.index == 0 || seen.history != now.history)
+                && !now.again =>
+        {
+            Verdict::LookAgain
+        }
         _ => Verdict::Accept,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const HEADERS: Headers = Headers {
@@ -115,6 +167,7 @@ mod tests {
             narrowed: false,
             token: true,
             again: false,
+            history: 0,
         }
     }
 
@@ -125,6 +178,8 @@ mod tests {
                 index,
                 streaming: false,
                 instances: 5,
+                history: 0,
+                filtered: false,
             })
         };
         assert_eq!(
@@ -150,11 +205,18 @@ mod tests {
             matches!(judge(seen(10), HEADERS, blind), Verdict::Filtered(_)),
             "with the servers gone from the catalogue no loss is believed"
         );
-        assert!(
-            matches!(judge(seen(20), HEADERS, now(4)), Verdict::Filtered(_)),
+        assert_eq!(
+            judge(seen(20), HEADERS, now(4)),
+            Verdict::Vanished,
             "the index stood still"
         );
-        assert!(matches!(judge(seen(20), HEADERS, now(0)), Verdict::Filtered(_)));
+        assert_eq!(judge(seen(20), HEADERS, now(0)), Verdict::Vanished);
+        let another = Circumstances { history: 1, ..now(4) };
+        assert_eq!(
+            judge(seen(20), HEADERS, another),
+            Verdict::LookAgain,
+            "equal indexes of two histories are chance"
+        );
         assert_eq!(
             judge(seen(30), HEADERS, now(0)),
             Verdict::LookAgain,
@@ -193,9 +255,26 @@ mod tests {
         };
         assert_ne!(
             judge(seen(20), streaming, now(4)),
-            Verdict::Filtered("instances vanished while the index stood still: the token lost its rights"),
+            Verdict::Vanished,
             "indexes of the two backends cannot be compared"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_catalogue_whose_index_went_back_is_of_another_history() {
+        let mut memory = Memory::default();
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        assert!(!memory.note_catalog(20, start, start + second));
+        assert!(
+            !memory.note_catalog(18, start, start + 2 * second),
+            "asked before that answer came: overtaken on the way"
+        );
+        assert!(!memory.note_catalog(0, start + 2 * second, start + 3 * second));
+        assert!(!memory.note_catalog(20, start + 3 * second, start + 4 * second));
+        assert!(memory.note_catalog(5, start + 5 * second, start + 6 * second));
+        assert!(!memory.note_catalog(6, start + 7 * second, start + 8 * second));
+        assert_eq!(memory.history, 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod budget;
 mod catalog;
+mod doubt;
 mod service;
 
 use std::cmp::Reverse;
@@ -28,6 +29,8 @@ use super::tracked::Tracked;
 use crate::error::Error;
 use budget::Budget;
 use catalog::Catalog;
+use doubt::Doubt;
+use service::lock;
 
 /// Short reads under way at once.
 const READS: usize = 32;
@@ -53,6 +56,7 @@ pub(super) struct Session {
     interner: Interner,
     catalog: Catalog,
     detector: Detector,
+    doubt: Doubt,
     budget: Budget,
     services: HashMap<Str, Tracked>,
     /// Services by the time of their next request; entries that no longer hold are skipped.
@@ -77,6 +81,9 @@ struct Round {
     unread: Vec<(Scope, Arc<RegistryError>)>,
     /// Services that could be read.
     read: usize,
+    /// Services without an instance: they are forgotten when the listing is complete, and not before.
+    gone: HashSet<Str>,
+    began: Instant,
     deadline: Instant,
     /// Asks for the strongest consistency: it is to confirm something unlikely.
     strong: bool,
@@ -100,7 +107,8 @@ struct Asked {
 }
 
 enum What {
-    Catalog { asked: u64 },
+    Catalog { asked: u64, leader: bool },
+    Names { strong: bool },
     Checks,
     Read { name: Str, strong: bool },
     Poll { name: Str, asked: u64 },
@@ -123,6 +131,7 @@ impl Session {
             interner: Interner::default(),
             catalog: Catalog::new(now),
             detector: Detector::new(now),
+            doubt: Doubt::new(now),
             services: HashMap::new(),
             due: BinaryHeap::new(),
             places: VecDeque::new(),
@@ -172,9 +181,14 @@ impl Session {
             result,
         } = done;
         match what {
-            What::Catalog { asked } => {
+            What::Catalog { asked, leader } => {
                 self.catalog.under_way = false;
-                return result.map_or(Ok(()), |result| self.take_catalog(asked, result, started, now));
+                return result.map_or(Ok(()), |result| {
+                    self.take_catalog(asked, leader, result, started, now)
+                });
+            }
+            What::Names { strong } => {
+                return result.map_or(Ok(()), |result| self.take_names(strong, result, started, now));
             }
             What::Checks => {
                 self.detector.under_way = false;
@@ -211,6 +225,7 @@ impl Session {
     /// Starts every request that is due and within the budget.
     fn start(&mut self, now: Instant) {
         self.start_catalog(now);
+        self.start_names(now);
         self.start_checks(now);
         while let Some(Reverse((at, _))) = self.due.peek()
             && *at <= now
@@ -323,6 +338,9 @@ impl Session {
         if !self.catalog.under_way {
             wake = wake.min(self.catalog.due);
         }
+        if let Some(due) = self.doubt.due() {
+            wake = wake.min(due);
+        }
         if self.is_hybrid() && !self.detector.under_way {
             wake = wake.min(self.detector.due);
         }
@@ -337,8 +355,9 @@ impl Session {
         wake
     }
 
-    /// Begins a complete listing of everything.
+    /// Begins a complete listing of everything that the catalogue listed just now, in the place of one under way.
     fn begin_round(&mut self, strong: bool, now: Instant) {
+        self.no_listing_wanted();
         self.batch.push(Event::Init(Scope::Registry));
         let names: Vec<Str> = self.services.keys().cloned().collect();
         for name in &names {
@@ -349,6 +368,8 @@ impl Session {
             awaited,
             unread: Vec::new(),
             read: 0,
+            gone: HashSet::new(),
+            began: now,
             deadline: now + PATIENCE,
             strong,
         });
@@ -376,6 +397,7 @@ impl Session {
                     continue;
                 };
                 tracked.degraded = true;
+                round.gone.remove(&name);
                 let error = tracked.error.clone().unwrap_or_else(service::no_answer);
                 round.unread.push((scope, error));
             }
@@ -384,6 +406,16 @@ impl Session {
             && let Some(round) = self.round.take()
         {
             self.synced = true;
+            for name in round.gone {
+                lock(&self.memory).services.remove(&name);
+                if self.services.get(&name).is_some_and(|tracked| !tracked.listed) {
+                    self.forget(&name);
+                }
+            }
+            if round.strong {
+                lock(&self.memory).strong = false;
+            }
+            self.doubt.rest(now - round.began, now);
             self.batch.push(Event::InitDone {
                 scope: Scope::Registry,
                 unread: round.unread,
@@ -400,9 +432,14 @@ impl Session {
                 }
                 self.read_soon(id.name(), now);
             }
-            // Before the first listing one is about to begin anyway.
-            _ if self.catalog.listed => self.begin_round(wish.strong, now),
-            _ => {}
+            _ => {
+                lock(&self.memory).strong |= wish.strong;
+                // Before the first listing one is about to begin anyway.
+                if self.catalog.listed {
+                    let strong = wish.strong || self.round.as_ref().is_some_and(|round| round.strong);
+                    self.want_listing_now(strong, now);
+                }
+            }
         }
     }
 

@@ -35,6 +35,11 @@ pub(super) struct Tracked {
     pub(super) listed: bool,
     /// The last answer was doubtful, and is looked at again.
     pub(super) again: bool,
+    /// When the last answer that was taken came, in epochs of the session's doubt; 0 for none, or where the
+    /// connection broke since.
+    pub(super) epoch: u64,
+    /// Which of the base URLs gave that answer.
+    pub(super) base: usize,
     /// The registry was told that it cannot be read.
     pub(super) degraded: bool,
     /// Complete knowledge of just this service was asked for; true where it has to be of the strongest consistency.
@@ -62,6 +67,8 @@ impl Tracked {
             pace: Pace::default(),
             listed: true,
             again: false,
+            epoch: 0,
+            base: 0,
             degraded: false,
             wished: None,
             error: None,

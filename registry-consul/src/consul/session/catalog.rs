@@ -27,11 +27,22 @@ pub(super) struct Catalog {
     /// It listed the servers themselves before, and does not any more.
     pub(super) blind: bool,
     index: u64,
+    /// Which of the base URLs answered last.
+    base: Option<usize>,
     pace: Pace,
     /// Ask any server: the leader did not answer.
     any_server: bool,
     leaderless_since: Option<Instant>,
     backoff: Backoff,
+}
+
+/// An answer about the catalogue.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) headers: Headers,
+    pub(super) names: Vec<Str>,
+    url: registry_http::RedactedUrl,
+    base: usize,
 }
 
 impl Catalog {
@@ -42,6 +53,7 @@ impl Catalog {
             listed: false,
             blind: false,
             index: 0,
+            base: None,
             pace: Pace::default(),
             any_server: false,
             leaderless_since: None,
@@ -74,7 +86,8 @@ impl Session {
             _ => Consistency::Default,
         };
         let (queries, asked) = (self.queries.clone(), self.catalog.index);
-        self.spawn(What::Catalog { asked }, async move {
+        let leader = consistency != Consistency::Stale;
+        self.spawn(What::Catalog { asked, leader }, async move {
             queries.catalog(asked, consistency).await
         });
     }
@@ -83,23 +96,21 @@ impl Session {
     pub(super) fn take_catalog(
         &mut self,
         asked: u64,
+        leader: bool,
         result: Result<Response, Error>,
         started: Instant,
         now: Instant,
     ) -> Result<(), Error> {
-        let read = result.and_then(|response| {
-            let listed = answer::catalog(&response, &self.config)?;
-            self.note_servers(listed.servers);
-            let names: Vec<Str> = listed.names.iter().map(|name| self.interner.text(name)).collect();
-            Ok((Headers::of(&response), names, response.url().clone()))
-        });
-        let (headers, names, url) = match read {
+        let read = match result.and_then(|response| self.read_names(&response)) {
             Ok(read) => read,
             // The first listing did not even begin, or nobody listens there any more: all polls start over.
             Err(error) if !self.catalog.listed || error.is_unreachable() => return Err(error),
             Err(error) => {
                 if error.is_refused_by_limit() {
                     self.refused_by_limit(started, now);
+                }
+                if error.is_of_the_connection() {
+                    self.suspect("the connection of the catalogue's poll broke", now);
                 }
                 self.catalog.index = 0;
                 self.catalog.any_server = true;
@@ -114,6 +125,10 @@ impl Session {
                 return Ok(());
             }
         };
+        self.note_history(&read, leader, started, now);
+        let Read {
+            headers, names, url, ..
+        } = read;
         if asked > 0 || headers.index == 0 {
             self.catalog.backoff.reset();
         }
@@ -139,7 +154,8 @@ impl Session {
         let fresh = self.judge_freshness(headers, now, &url);
         if !self.catalog.listed {
             self.catalog.listed = true;
-            self.begin_round(false, now);
+            let strong = super::service::lock(&self.memory).strong;
+            self.begin_round(strong, now);
         } else if let Err(error) = fresh {
             self.batch
                 .push(Event::degraded(Scope::Registry, RegistryError::from(error)));
@@ -147,6 +163,38 @@ impl Session {
             self.batch.push(Event::Confirmed(Scope::Registry));
         }
         Ok(())
+    }
+
+    /// Reads the names in the catalogue.
+    pub(super) fn read_names(&mut self, response: &Response) -> Result<Read, Error> {
+        let listed = answer::catalog(response, &self.config)?;
+        self.note_servers(listed.servers);
+        Ok(Read {
+            headers: Headers::of(response),
+            names: listed.names.iter().map(|name| self.interner.text(name)).collect(),
+            url: response.url().clone(),
+            base: response.base(),
+        })
+    }
+
+    /// Notes what an answer about the catalogue says of the server that gave it.
+    pub(super) fn note_history(&mut self, read: &Read, leader: bool, started: Instant, now: Instant) {
+        if self
+            .catalog
+            .base
+            .replace(read.base)
+            .is_some_and(|base| base != read.base)
+        {
+            self.suspect("another base URL answers", now);
+        }
+        // Any other server than the leader may be behind.
+        if leader && super::service::lock(&self.memory).note_catalog(read.headers.index, started, now) {
+            tracing::warn!(
+                registry = %self.control.registry(),
+                "the catalogue's index went back: the server was wiped, restored, or is another one",
+            );
+            self.suspect("the catalogue's index went back", now);
+        }
     }
 
     fn note_servers(&mut self, listed: bool) {
@@ -204,13 +252,15 @@ impl Session {
 
     /// Begins to watch names that are new, and reads once more those that are gone: only that decides. True where the
     /// names are not the same as before.
-    fn compare(&mut self, names: &[Str], now: Instant) -> bool {
+    pub(super) fn compare(&mut self, names: &[Str], now: Instant) -> bool {
         let mut changed = false;
         for name in names {
             match self.services.get_mut(name) {
+                Some(tracked) if tracked.listed => {}
                 Some(tracked) => {
-                    changed |= !tracked.listed;
+                    changed = true;
                     tracked.listed = true;
+                    self.read_soon(name, now);
                 }
                 None => {
                     changed = true;
@@ -241,12 +291,23 @@ impl Session {
             .filter(|name| !listed.contains(*name))
             .cloned()
             .collect();
-        for name in gone {
-            if let Some(tracked) = self.services.get_mut(&name) {
-                changed |= tracked.listed;
-                tracked.listed = false;
+        let mut newly_gone = Vec::new();
+        for name in &gone {
+            if let Some(tracked) = self.services.get_mut(name)
+                && std::mem::take(&mut tracked.listed)
+            {
+                newly_gone.push(name.clone());
             }
-            self.read_soon(&name, now);
+        }
+        changed |= !newly_gone.is_empty();
+        if self.round.is_none() && self.is_mass_of_names(&newly_gone) {
+            // One by one they would be gone before anybody could see how many they are.
+            self.suspect("many names are gone from the catalogue at once", now);
+            self.want_listing(true);
+        } else {
+            for name in &gone {
+                self.read_soon(name, now);
+            }
         }
         changed
     }

@@ -20,6 +20,9 @@ use crate::error::Error;
 /// most this often, and may say by then that it is gone.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 
+/// How often to look at a service whose loss waits for a complete listing.
+const WAITING: Duration = Duration::from_secs(5);
+
 pub(super) fn id(name: &Str) -> ServiceId {
     ServiceId::named(name.clone())
 }
@@ -31,6 +34,9 @@ pub(super) fn no_answer() -> Arc<RegistryError> {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// How it shows that a token lost rights, where nothing in the answer says so.
+const VANISHED: &str = "instances vanished while the index stood still: the token lost its rights";
 
 /// What an answer came to.
 enum Outcome {
@@ -46,6 +52,8 @@ enum Outcome {
     Gone,
     /// To be looked at again.
     Doubtful,
+    /// Instances are gone, which a complete listing has to confirm.
+    Waiting,
 }
 
 impl Session {
@@ -64,18 +72,31 @@ impl Session {
             let headers = Headers::of(&response);
             Ok((
                 headers,
-                self.take_instances(name, asked, &response, headers, now)?,
+                self.take_instances(name, asked, &response, headers, started, now)?,
             ))
         });
         match taken {
             Ok((_, Outcome::Gone)) => {
+                match &mut self.round {
+                    Some(round) => {
+                        round.gone.insert(name.clone());
+                    }
+                    None => self.forget(name),
+                }
                 self.finish_in_round(name, asked, now);
                 if self.is_awaited(name) {
                     // Not before the stronger read that the listing waits for says so, too.
                     self.read_soon(name, now);
-                } else {
-                    self.forget(name);
                 }
+            }
+            Ok((_, Outcome::Waiting)) => {
+                if let Some(tracked) = self.services.get_mut(name) {
+                    tracked.read_next = true;
+                    tracked.index = 0;
+                }
+                // The instances may be back before the listing can begin.
+                self.schedule(name, now + WAITING);
+                self.want_listing(true);
             }
             Ok((headers, Outcome::Doubtful)) => {
                 // An index that went back is settled by a full read at once; all else takes the catalogue's word.
@@ -105,11 +126,16 @@ impl Session {
         asked: Asked,
         response: &Response,
         headers: Headers,
+        started: Instant,
         now: Instant,
     ) -> Result<Outcome, Error> {
         let awaited = self.is_awaited(name);
+        let epoch = self.doubt.epoch_of(started);
         let body = xxh3_64(response.body()).max(1);
-        let seen = lock(&self.memory).services.get(name).copied();
+        let (seen, history) = {
+            let memory = lock(&self.memory);
+            (memory.services.get(name).copied(), memory.history)
+        };
         let Some(tracked) = self.services.get_mut(name) else {
             return Ok(Outcome::Same);
         };
@@ -121,9 +147,13 @@ impl Session {
                 self.batch.push(Event::Confirmed(Scope::Service(id(name))));
             }
             tracked.error = None;
+            tracked.base = response.base();
+            tracked.epoch = epoch.unwrap_or(tracked.epoch);
             if let Some(seen) = lock(&self.memory).services.get_mut(name) {
                 seen.index = headers.index;
                 seen.streaming = headers.streaming;
+                seen.history = history;
+                seen.filtered = false;
             }
             return Ok(Outcome::Same);
         }
@@ -135,17 +165,50 @@ impl Session {
             narrowed: self.config.narrows(),
             token: self.config.has_token(),
             again: tracked.again,
+            history,
+        };
+        let filtered = |problem| {
+            Err(Error::Filtered {
+                url: response.url().clone(),
+                problem,
+            })
         };
         match judge(seen, headers, circumstances) {
             Verdict::Accept => {}
             Verdict::LookAgain => return Ok(Outcome::Doubtful),
-            Verdict::Filtered(problem) => {
-                return Err(Error::Filtered {
-                    url: response.url().clone(),
-                    problem,
-                });
+            Verdict::Filtered(problem) => return filtered(problem),
+            Verdict::Vanished => {
+                self.note_vanished(name, now);
+                return filtered(VANISHED);
             }
         }
+        let lost = seen.filter(|seen| instances.len() < seen.instances);
+        // Who asked for this service alone and in earnest gets its answer.
+        let insisted = wished && asked.strong;
+        if let Some(seen) = lost.filter(|_| self.round.is_none() && !insisted) {
+            // The index of a service that may not be seen moves for many reasons. Who sees some of it, sees again.
+            if seen.filtered && instances.is_empty() {
+                return filtered(VANISHED);
+            }
+            let base = response.base();
+            if let Some(why) = self.doubts(name, seen, instances.len(), headers, base, now) {
+                tracing::debug!(
+                    registry = %self.control.registry(),
+                    service = %name,
+                    "{} of {} instances are left, which a complete listing has to confirm: {why}",
+                    instances.len(),
+                    seen.instances,
+                );
+                return Ok(Outcome::Waiting);
+            }
+        }
+        if self.round.is_none() {
+            let before = seen.map_or(0, |seen| seen.instances);
+            self.doubt.note(name, before, instances.len(), now);
+        }
+        let Some(tracked) = self.services.get_mut(name) else {
+            return Ok(Outcome::Same);
+        };
         let mapping = Mapping {
             tagged_address: self.config.tagged_address.as_deref(),
             ports: self.control.ports(),
@@ -162,6 +225,8 @@ impl Session {
         tracked.again = false;
         tracked.degraded = false;
         tracked.error = None;
+        tracked.base = response.base();
+        tracked.epoch = epoch.unwrap_or(tracked.epoch);
         let content = record.endpoints().content_hash();
         // What is seen for the first time says nothing of how often it will change: it takes nobody's place.
         let outcome = match (std::mem::replace(&mut tracked.known, true), body == tracked.body) {
@@ -180,28 +245,48 @@ impl Session {
             .map(|instance| node_hash(&instance.node.node))
             .collect();
 
+        // A complete listing under way holds back what is told in it. What is lost has to wait for its end; what is merely
+        // new need not, and goes as a listing of its own.
+        let listed_alone = match &self.round {
+            None => wished,
+            Some(_) if lost.is_some() => false,
+            Some(_) => wished || (self.synced && matches!(outcome, Outcome::First | Outcome::Changed)),
+        };
         let listing = |event| {
             let scope = Scope::Service(id(name));
-            let open = wished.then(|| Event::Init(scope.clone()));
+            let open = listed_alone.then(|| Event::Init(scope.clone()));
             open.into_iter()
                 .chain(event)
-                .chain(wished.then(|| Event::init_done(scope)))
+                .chain(listed_alone.then(|| Event::init_done(scope)))
         };
         if instances.is_empty() {
-            lock(&self.memory).services.remove(name);
+            match &mut self.round {
+                // Until the listing is complete nothing is gone.
+                Some(round) => {
+                    round.gone.insert(name.clone());
+                }
+                None => {
+                    lock(&self.memory).services.remove(name);
+                }
+            }
             let delete = Event::Delete {
                 id: id(name),
                 explicit: false,
             };
-            self.batch.extend(listing((!wished).then_some(delete)));
+            self.batch.extend(listing((!listed_alone).then_some(delete)));
             return Ok(if tracked.listed { outcome } else { Outcome::Gone });
         }
         let seen = Seen {
             index: headers.index,
             streaming: headers.streaming,
             instances: instances.len(),
+            history,
+            filtered: false,
         };
         lock(&self.memory).services.insert(name.clone(), seen);
+        if let Some(round) = &mut self.round {
+            round.gone.remove(name);
+        }
         self.batch.extend(listing(Some(Event::apply(record))));
         Ok(outcome)
     }
@@ -267,6 +352,7 @@ impl Session {
         if matches!(error, Error::Http(_)) {
             self.catalog.distrust_index();
         }
+        let broken = error.is_of_the_connection();
         let error = Arc::new(RegistryError::from(error));
         let awaited = self.is_awaited(name);
         let rate = f64::from(self.config.sweep_reads_per_second);
@@ -276,6 +362,9 @@ impl Session {
             return;
         };
         tracked.index = 0;
+        if broken {
+            tracked.epoch = 0;
+        }
         tracked.error = Some(error.clone());
         let mut delay = tracked
             .backoff
@@ -285,10 +374,12 @@ impl Session {
             // Rights that are missing are missing for long and for many: they are tried in turns.
             delay = delay.max(turn);
         }
-        if awaited && tracked.degraded {
-            // It failed before the listing, too: nothing is gained by making everyone wait for it again.
+        if awaited && (tracked.degraded || (self.synced && error.kind() == ErrorKind::Denied)) {
+            // It failed before the listing, too, or will for long: nothing is gained by making everyone wait for it.
+            tracked.degraded = true;
             if let Some(round) = &mut self.round {
                 round.awaited.remove(name);
+                round.gone.remove(name);
                 round.unread.push((Scope::Service(id(name)), error));
             }
         } else if !awaited {
@@ -305,6 +396,18 @@ impl Session {
             self.schedule(name, now + delay);
         }
         self.end_round_if_due(now);
+    }
+
+    /// The token lost its rights to instances of this service: what others lack from now on may be of the same kind.
+    fn note_vanished(&mut self, name: &Str, now: Instant) {
+        let first = {
+            let mut memory = lock(&self.memory);
+            let seen = memory.services.get_mut(name);
+            seen.is_some_and(|seen| !std::mem::replace(&mut seen.filtered, true))
+        };
+        if first {
+            self.suspect("the token lost rights", now);
+        }
     }
 
     fn is_awaited(&self, name: &Str) -> bool {
