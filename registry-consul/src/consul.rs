@@ -78,6 +78,10 @@ impl ServiceRegistry for ConsulRegistry {
         "{name}.service.consul".to_owned()
     }
 
+    fn target(&self) -> String {
+        self.config.target()
+    }
+
     fn freshness_bound(&self) -> Duration {
         self.config.wait + Duration::from_secs(10)
     }

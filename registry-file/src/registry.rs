@@ -107,6 +107,17 @@ impl ServiceRegistry for FileRegistry {
         "{name}.{namespace}.file".to_owned()
     }
 
+    fn target(&self) -> String {
+        let mut paths: Vec<String> = self
+            .config
+            .paths()
+            .map(|path| self.base.join(path).display().to_string())
+            .collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths.join("\n")
+    }
+
     fn freshness_bound(&self) -> Duration {
         self.config.poll_interval.saturating_mul(3)
     }

@@ -112,6 +112,25 @@ const OWN: [&str; 11] = [
     "filter",
 ];
 
+/// Parameters that lead to other services of the same names.
+const WHERE: [&str; 4] = ["ns", "partition", "peer", "sg"];
+
+/// A base URL as a server would be told apart by: without user name, password, default port and final slash.
+fn bare(url: &str) -> String {
+    let Ok(parsed) = url.trim().parse::<http::Uri>() else {
+        // It is refused where it is used; here nothing of it may be shown.
+        return String::new();
+    };
+    let scheme = parsed.scheme_str().unwrap_or_default().to_ascii_lowercase();
+    let host = parsed.host().unwrap_or_default().to_ascii_lowercase();
+    let port = match (scheme.as_str(), parsed.port_u16()) {
+        ("http", Some(80)) | ("https", Some(443)) | (_, None) => String::new(),
+        (_, Some(port)) => format!(":{port}"),
+    };
+    let path = parsed.path().trim_end_matches('/');
+    format!("{scheme}://{host}{port}{path}")
+}
+
 impl ConsulConfig {
     /// The URLs to ask, the preferred one first.
     pub(crate) fn urls(&self) -> Vec<String> {
@@ -120,6 +139,27 @@ impl ConsulConfig {
             (None, false) => self.addresses.clone(),
             (None, true) => vec!["http://127.0.0.1:8500".to_owned()],
         }
+    }
+
+    /// What is watched, without secrets: the same text for the same data centre behind the same addresses.
+    pub(crate) fn target(&self) -> String {
+        let mut urls: Vec<String> = self.urls().iter().map(|url| bare(url)).collect();
+        urls.sort_unstable();
+        urls.dedup();
+        let mut target = urls.join(" ");
+        let mut add = |key: &str, value: &str| {
+            target.push_str(&format!(" {key}={value}"));
+        };
+        if let Some(datacenter) = &self.datacenter {
+            add("dc", datacenter);
+        }
+        for (key, value) in &self.query {
+            // Others only narrow what is seen, and may hold anything.
+            if WHERE.contains(&key.as_str()) {
+                add(key, value);
+            }
+        }
+        target
     }
 
     pub(crate) fn credential(&self) -> Credential {
@@ -271,6 +311,42 @@ mod tests {
             assert!(error.starts_with(field), "{error}");
         }
         assert!(base().validate().is_ok());
+    }
+
+    #[test]
+    fn the_target_is_the_same_for_the_same_data_centre_and_shows_no_secret() {
+        let target = |addresses: &[&str]| {
+            let addresses = addresses.iter().map(|&url| url.to_owned()).collect();
+            ConsulConfig {
+                addresses,
+                ..ConsulConfig::default()
+            }
+            .target()
+        };
+        assert_eq!(target(&[]), "http://127.0.0.1:8500");
+        let two = target(&["http://a:8500", "https://b/consul"]);
+        assert_eq!(two, "http://a:8500 https://b/consul");
+        assert_eq!(
+            target(&[
+                "HTTPS://user:secret@B:443/consul/",
+                "http://a:8500/",
+                "http://a:8500"
+            ]),
+            two
+        );
+        assert_ne!(target(&["http://a:8500", "https://b/other"]), two);
+        assert_eq!(target(&["http://[2001:DB8::1]:80"]), "http://[2001:db8::1]");
+        let query = [("ns", "team"), ("key", "secret"), ("partition", "p1")];
+        let of = ConsulConfig {
+            address: Some("http://a:8500".into()),
+            datacenter: Some("dc2".into()),
+            token_env: Some("TOKEN".into()),
+            query: query
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            ..ConsulConfig::default()
+        };
+        assert_eq!(of.target(), "http://a:8500 dc=dc2 ns=team partition=p1");
     }
 
     #[test]
