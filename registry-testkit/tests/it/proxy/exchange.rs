@@ -1,5 +1,7 @@
 //! Faults that change or withhold an answer.
 
+use tokio::net::TcpSocket;
+
 use super::*;
 
 #[tokio::test]
@@ -34,10 +36,10 @@ async fn requests_are_swallowed_reset_or_closed() {
 
 #[tokio::test]
 async fn a_wrong_status_needs_no_upstream() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = upstream.local_addr().unwrap();
-    drop(upstream);
-    let proxy = FaultProxy::start(addr).await.unwrap();
+    // Bound and not listening: it refuses connections, and nobody else gets the port.
+    let upstream = TcpSocket::new_v4().unwrap();
+    upstream.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let proxy = FaultProxy::start(upstream.local_addr().unwrap()).await.unwrap();
     let fault = Fault::respond(500, &[("X-Consul-Index", "1")], "rpc error making call: EOF");
     let rule = proxy.inject(Rule::new(Match::contains("index="), fault));
 

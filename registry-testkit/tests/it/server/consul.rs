@@ -9,7 +9,7 @@ use registry_testkit::consul::{ADMIN_ADDRESS, Consul, ConsulApi};
 use registry_testkit::{Error, sockets, wait};
 use serde_json::{Value, json};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits until the instances of `web` are as wanted: their statuses, in any order.
 async fn await_web(consul: &Consul, wanted: &[&str]) {

@@ -8,7 +8,7 @@ use registry_testkit::{Error, init_tls, wait};
 use reqwest::{Certificate, Client, Identity, Version};
 use serde_json::json;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn client(ca: &Path, identity: Option<(&Path, &Path)>) -> Client {
     init_tls();
