@@ -9,7 +9,10 @@ use std::{
 };
 
 use registry_http::{HttpConfig, Protocol, Request};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
 use crate::local::{PATIENCE, answer, client_of, serve, until};
 
@@ -28,13 +31,17 @@ fn park() -> Request {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_stay_within_the_budget_under_churn() {
     let served = Arc::new(AtomicUsize::new(0));
-    let count = served.clone();
+    let (at_once, most_at_once) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let (count, now, most) = (served.clone(), at_once, most_at_once.clone());
     let server = serve(move |_| {
         let turn = count.fetch_add(1, Ordering::Relaxed);
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let now = now.clone();
         async move {
             if turn.is_multiple_of(7) {
                 tokio::time::sleep(Duration::from_millis(3)).await;
             }
+            now.fetch_sub(1, Ordering::SeqCst);
             answer(200, vec![b'x'; (turn % 5) * 3000])
         }
     })
@@ -53,7 +60,12 @@ async fn connections_stay_within_the_budget_under_churn() {
         .await
         .expect("all served in time");
     assert_eq!(served.load(Ordering::Relaxed), 3600);
-    assert!(server.connections.most() <= 20, "{:?}", server.connections);
+    // Of requests there is never one too many, on no machine.
+    assert!(
+        most_at_once.load(Ordering::SeqCst) <= 20,
+        "{most_at_once:?} at once"
+    );
+    server.connections.assert_within(20);
     // They were reused: without a pool there would be thousands.
     assert!(server.connections.total() <= 100, "{:?}", server.connections);
 }
@@ -86,7 +98,7 @@ async fn parked_watches_never_starve_a_read() {
         assert_eq!(read.body().as_ref(), b"read");
     }
     until("only the watches left", || client.connections_in_use() == 15).await;
-    assert!(server.connections.most() <= 20, "{:?}", server.connections);
+    server.connections.assert_within(20);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +120,7 @@ async fn dropping_a_parked_watch_closes_its_connection_and_frees_the_budget() {
         assert_eq!(client.connections_in_use(), 0);
         until("closed", || server.connections.open() == 0).await;
     }
-    assert!(server.connections.most() <= 10, "{:?}", server.connections);
+    server.connections.assert_within(10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,7 +150,7 @@ async fn the_budget_holds_while_watches_come_and_go_beside_reads() {
     timeout(PATIENCE, tasks.join_all())
         .await
         .expect("all served in time");
-    assert!(server.connections.most() <= 80, "{:?}", server.connections);
+    server.connections.assert_within(80);
 }
 
 #[tokio::test]
@@ -169,11 +181,20 @@ async fn requests_are_paced() {
         ..HttpConfig::default()
     };
     let client = client_of(&[&server.url()], config);
-    client.send(&Request::get("/")).await.unwrap();
+    // So many that, however slow the machine, some still wait for their second.
+    let start = Instant::now();
+    let mut requests = JoinSet::new();
+    for _ in 0..6 {
+        let client = client.clone();
+        requests.spawn(async move { client.send(&Request::get("/")).await });
+    }
+    requests.join_next().await.unwrap().unwrap().unwrap();
     let hurried = Request::get("/").with_deadline(Duration::from_millis(10));
     let error = client.send(&hurried).await.unwrap_err();
     assert!(error.to_string().contains("max_requests_per_second"), "{error}");
-    client.send(&Request::get("/")).await.unwrap();
+    let paced = timeout(PATIENCE, requests.join_all()).await.expect("all in time");
+    assert!(paced.into_iter().all(|answer| answer.is_ok()));
+    assert!(start.elapsed() >= Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -18,12 +18,11 @@ async fn a_dead_server_is_left_for_the_next_within_one_request() {
     let got = client.send(&Request::get("/")).await.unwrap();
     assert_eq!((got.base(), got.body().as_ref()), (2, &b"alive"[..]));
     assert_eq!(client.current_base(), 2);
+    // How long they rest is no affair of a clock that goes on: it may be over already.
     let bases = client.bases();
-    assert!(
-        bases[0].rests_for.is_some() && bases[1].rests_for.is_some() && bases[2].current,
-        "{bases:?}"
-    );
-    assert_eq!((bases[0].failures, bases[2].failures), (1, 0));
+    assert!(bases[2].current, "{bases:?}");
+    let failures: Vec<u32> = bases.iter().map(|base| base.failures).collect();
+    assert_eq!(failures, [1, 1, 0]);
 }
 
 #[tokio::test]
