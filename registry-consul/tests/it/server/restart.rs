@@ -11,8 +11,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::support::real::{BUDGET, Sampler, established, revisions, until_true};
-use crate::support::{config, discover, service, status, until, until_phase, until_statuses};
+use crate::support::real::{BUDGET, LOST_DIALS, Sampler, established, patient, revisions, until_true};
+use crate::support::{DEADLINE, config, discover, service, status, until, until_phase, until_statuses};
 
 /// An instance on a node of its own, with the last character of its id for an address.
 fn instance(name: &str, id: &str) -> Value {
@@ -114,8 +114,8 @@ async fn idea_4_a_wiped_server_is_asked_twice_before_its_word_removes_anything()
 /// Asserts that reads came neither too many at once nor too many in a second, where each answer took `latency`: requests
 /// at once show as requests within that time.
 fn assert_measured(requests: &[Logged], latency: Duration) {
-    /// Reads at once that the registry allows itself, and the catalogue's.
-    const READS: usize = 32 + 1;
+    /// Reads at once that the registry allows itself, and those of the catalogue and of all checks.
+    const READS: usize = 32 + 2;
     let reads: Vec<Instant> = requests
         .iter()
         .filter(|request| request.query("index").is_none() && request.status == Some(200))
@@ -222,7 +222,7 @@ async fn idea_21_a_killed_daemons_polls_do_not_lock_its_successor_out() {
     abandon_polls(&consul, BUDGET, Duration::from_secs(10)).await;
 
     let (start, sampler) = (Instant::now(), Sampler::start(consul.address()));
-    let discovery = discover(config(consul.url()));
+    let discovery = discover(patient(config(consul.url())));
     until("all services", &discovery, |snapshot| snapshot.len() == 301).await;
     let status = status(&discovery);
     println!(
@@ -232,7 +232,7 @@ async fn idea_21_a_killed_daemons_polls_do_not_lock_its_successor_out() {
         status.failures
     );
     assert_eq!(status.failures, 0, "{:?}", status.last_error);
-    assert!(sampler.most() <= BUDGET, "{}", sampler.most());
+    assert!(sampler.most() <= BUDGET + LOST_DIALS, "{}", sampler.most());
     discovery.shutdown().await;
 }
 
@@ -249,7 +249,7 @@ async fn idea_21_beside_so_many_dead_polls_that_the_limit_is_reached_it_waits_wi
         "300 services beside 180 dead polls after {:?} (bar: 15.6 s)",
         start.elapsed()
     );
-    let quiet = wait::until("nothing in trouble", Duration::from_secs(60), async || {
+    let quiet = wait::until("nothing in trouble", DEADLINE, async || {
         let status = status(&discovery);
         (status.phase == Phase::Synced && status.degraded.is_empty()).then_some(status)
     });
@@ -261,6 +261,12 @@ async fn idea_21_beside_so_many_dead_polls_that_the_limit_is_reached_it_waits_wi
         status.failures
     );
     assert!(service(&discovery.snapshot(), &service_name(299)).is_some());
-    assert!(status.failures < 1000, "no busy loop: {}", status.failures);
+    // A refusal is followed by a pause of a tenth of a second, and what was under way with it is refused as well.
+    let most = 40 * (start.elapsed().as_secs() + 1);
+    assert!(
+        status.failures < most,
+        "no busy loop: {} of {most}",
+        status.failures
+    );
     discovery.shutdown().await;
 }

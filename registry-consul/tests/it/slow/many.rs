@@ -6,19 +6,28 @@ use registry_testkit::consul::{Consul, ConsulApi, instance_id, service_check_id,
 use registry_testkit::wait;
 use tokio::time::Instant;
 
-use crate::support::real::{BUDGET, Neighbour, Sampler, https_config, percentiles};
-use crate::support::{config, discover, service, status, statuses};
+use crate::support::real::{
+    BUDGET, LOST_DIALS, Neighbour, Sampler, established, https_config, patient, percentiles,
+};
+use crate::support::{DEADLINE, config, discover, ready, service, status, statuses};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bar_10000_services_share_64_http2_connections() {
-    let consul = Consul::builder().tls().start().await.unwrap();
+    // A slow machine does not finish 51 handshakes and 10 000 requests within Consul's own five seconds for each.
+    let consul = Consul::builder()
+        .tls()
+        .extra_hcl("limits { https_handshake_timeout = \"240s\" }")
+        .start()
+        .await
+        .unwrap();
     consul.api().register_services(10_000, 2, 200).await.unwrap();
     let sampler = Sampler::start(consul.https_address().unwrap());
     let mut config = https_config(&consul);
-    config.wait = Duration::from_secs(30);
+    // No poll ends by itself in this test: what is seen within the deadline woke its poll.
+    config.wait = Duration::from_secs(600);
     let start = Instant::now();
     let discovery = discover(config);
-    let deadline = Duration::from_secs(120);
+    let deadline = Duration::from_secs(240);
     tokio::time::timeout(deadline, discovery.ready()).await.unwrap();
     let ready = start.elapsed();
     let complete = wait::until("10 000 services of 2", deadline, async || {
@@ -35,8 +44,13 @@ async fn bar_10000_services_share_64_http2_connections() {
         start.elapsed()
     );
 
-    // Until the polls are parked, too; nothing tells.
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    // So many connections are not needed before nearly all polls are parked.
+    let server = consul.https_address().unwrap();
+    let parked = wait::until("the polls to be parked", deadline, async || {
+        (established(server) >= 10_000 / 200).then_some(())
+    });
+    parked.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let mut times = Vec::new();
     for change in 0..50 {
         let index = change * 199;
@@ -52,7 +66,7 @@ async fn bar_10000_services_share_64_http2_connections() {
         while statuses(&discovery.snapshot(), &service_name(index))
             .is_none_or(|found| !found.contains(&wanted))
         {
-            assert!(start.elapsed() < Duration::from_secs(5), "{id}");
+            assert!(start.elapsed() < deadline, "{id}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         times.push(start.elapsed());
@@ -77,12 +91,12 @@ async fn changes_everywhere_beyond_the_budget_leave_the_limit_to_others() {
     let consul = Consul::builder().start().await.unwrap();
     let api = consul.api();
     api.register_services(600, 1, 20).await.unwrap();
-    let mut config = config(consul.url());
+    let mut config = patient(config(consul.url()));
     config.wait = Duration::from_secs(30);
     let discovery = discover(config);
-    discovery.ready().await;
+    ready(&discovery).await;
     let sampler = Sampler::start(consul.address());
-    let neighbour = Neighbour::start(consul.url(), Duration::from_millis(20));
+    let neighbour = Neighbour::start(consul.address(), Duration::from_millis(20));
     let start = Instant::now();
     for round in 0..600 {
         let index = round * 7 % 600;
@@ -91,7 +105,7 @@ async fn changes_everywhere_beyond_the_budget_leave_the_limit_to_others() {
         api.set_check(&node, &check, Some(&id), "warning").await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let last = wait::until("all changes", Duration::from_secs(60), async || {
+    let last = wait::until("all changes", DEADLINE, async || {
         let snapshot = discovery.snapshot();
         (0..600)
             .all(|index| {
@@ -109,7 +123,11 @@ async fn changes_everywhere_beyond_the_budget_leave_the_limit_to_others() {
         status.requests
     );
     neighbour.never_failed().await;
-    assert!(sampler.most() <= BUDGET + 1, "{}", sampler.most());
+    assert!(
+        sampler.most() <= BUDGET + LOST_DIALS + Neighbour::CONNECTIONS,
+        "{}, the neighbour's included",
+        sampler.most()
+    );
     assert_eq!(status.failures, 0, "{:?}", status.last_error);
     discovery.shutdown().await;
 }
