@@ -7,7 +7,7 @@ use registry_testkit::consul::Consul;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::support::real::{established, until_true};
+use crate::support::real::{established, patient, until_true};
 use crate::support::{config, discover, service, status, until, until_statuses};
 
 /// Requests for a service that are not answered, on connections that are open.
@@ -20,6 +20,18 @@ fn parked(proxy: &FaultProxy, name: &str) -> usize {
         .count()
 }
 
+/// Beyond all looks at a service that is gone: two seconds after the first, when the catalogue does not say so yet, and
+/// with each answer of the catalogue, one a second.
+const LEFT_ALONE: Duration = Duration::from_secs(4);
+
+/// When a service was last asked for.
+fn asked_last(proxy: &FaultProxy, name: &str) -> Option<Instant> {
+    let path = format!("/v1/health/service/{name}");
+    let requests = proxy.requests();
+    let last = requests.iter().rfind(|request| request.path() == path);
+    last.map(|request| request.at)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn idea_16_a_service_without_instances_goes_with_its_poll_and_comes_back() {
     let consul = Consul::builder().start().await.unwrap();
@@ -29,7 +41,7 @@ async fn idea_16_a_service_without_instances_goes_with_its_poll_and_comes_back()
         api.register(&web(index)).await.unwrap();
     }
     let proxy = FaultProxy::start(consul.address().into()).await.unwrap();
-    let discovery = discover(config(&proxy.url()));
+    let discovery = discover(patient(config(&proxy.url())));
     until_statuses(&discovery, "web", &["web-0 passing", "web-1 passing"]).await;
     until_true("the poll to be parked", &discovery, || parked(&proxy, "web") == 1).await;
 
@@ -45,8 +57,11 @@ async fn idea_16_a_service_without_instances_goes_with_its_poll_and_comes_back()
         println!("round {round}: removed after {:?} (bar: 1 s)", start.elapsed());
         until_true("its poll to end", &discovery, || parked(&proxy, "web") == 0).await;
         println!("round {round}: its poll ended after {:?}", start.elapsed());
-        // And stays away: a missing service would wake at every registration.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        // And stays away: a missing service would wake at every registration. The last look at it may be still to come.
+        until_true("it to be left alone", &discovery, || {
+            asked_last(&proxy, "web").is_none_or(|at| at.elapsed() > LEFT_ALONE)
+        })
+        .await;
         let requests = proxy.requests_total();
         let other = json!({ "ID": "other", "Name": "other", "Port": 80 + round });
         api.register(&other).await.unwrap();
@@ -90,7 +105,7 @@ async fn idea_16_services_that_go_while_others_come_raise_no_alarm() {
     let consul = Consul::builder().start().await.unwrap();
     let api = consul.api();
     api.register_services(40, 1, 5).await.unwrap();
-    let discovery = discover(config(consul.url()));
+    let discovery = discover(patient(config(consul.url())));
     until("all services", &discovery, |snapshot| snapshot.len() == 41).await;
     // Polls of a service that is gone wake at every registration, while the catalogue is read once a second.
     for index in 0..40 {
@@ -122,7 +137,10 @@ async fn a_discovery_that_is_shut_down_leaves_no_connection() {
     consul.api().register_services(100, 1, 5).await.unwrap();
     let discovery = discover(config(consul.url()));
     until("all services", &discovery, |snapshot| snapshot.len() == 101).await;
-    assert!(established(consul.address()) > 10);
+    until_true("polls to be parked", &discovery, || {
+        established(consul.address()) > 10
+    })
+    .await;
     discovery.shutdown().await;
     until_true("no connection left", &discovery, || {
         established(consul.address()) == 0

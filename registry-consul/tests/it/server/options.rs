@@ -3,10 +3,11 @@
 use registry_consul::{ConsulConfig, ConsulRegistry};
 use registry_core::{Discovery, ErrorKind, Phase, RegistryOptions, ServiceRegistry};
 use registry_testkit::consul::Consul;
+use registry_testkit::wait;
 use serde_json::{Value, json};
 
 use crate::support::real::until_error;
-use crate::support::{config, discover, phase, service, statuses, until, until_statuses};
+use crate::support::{DEADLINE, config, discover, phase, service, statuses, until, until_statuses};
 
 /// `web` with two instances, `api` and `db`, of different tags, metadata and addresses.
 async fn server() -> Consul {
@@ -24,6 +25,16 @@ async fn server() -> Consul {
         instance("db-1", "db", json!(["test"]), "b", 83),
     ] {
         consul.api().register(&service).await.unwrap();
+    }
+    // The agent brings its registrations into the catalogue in its own time.
+    for (name, instances) in [("web", 2), ("api", 1), ("db", 1)] {
+        let path = format!("/v1/health/service/{name}");
+        wait::until(format!("{name} in the catalogue"), DEADLINE, async || {
+            let found = consul.api().get(&path).await.ok()?;
+            (found.as_array()?.len() == instances).then_some(())
+        })
+        .await
+        .unwrap();
     }
     consul
 }
