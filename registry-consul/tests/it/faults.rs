@@ -76,6 +76,19 @@ impl FakeConsul {
         });
     }
 
+    /// Waits until a poll about the service is parked with this index: the answer with it was taken.
+    pub(crate) async fn until_parked(&self, name: &str, index: u64) {
+        let (path, index) = (health_path(name), index.to_string());
+        let parked = wait::until(format!("a poll of {name} at {index}"), DEADLINE, async || {
+            let requests = self.server.requests();
+            let found = requests
+                .iter()
+                .any(|request| request.path() == path && request.query("index").as_ref() == Some(&index));
+            found.then_some(())
+        });
+        parked.await.unwrap();
+    }
+
     /// Only the instances change, at an index of their own; the catalogue says nothing.
     pub(crate) fn health(&self, name: &str, instances: &[Value]) -> u64 {
         let index = self.next_index();
@@ -175,7 +188,7 @@ pub(crate) fn short(url: &str) -> ConsulConfig {
     let mut config = config(url);
     config.wait = Duration::from_secs(2);
     config.catalog_interval = Duration::from_millis(200);
-    config.http.request_timeout = Duration::from_secs(2);
+    config.http.request_timeout = Duration::from_secs(10);
     config
 }
 

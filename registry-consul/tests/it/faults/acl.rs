@@ -159,7 +159,7 @@ async fn idea_8_instances_that_vanish_while_the_index_stands_still_are_kept() {
         let discovery = discover(short(&fake.url()));
         until_passing(&discovery, "web", 3).await;
         let index = fake.health("web", &instances("web", 3));
-        pause(0.5).await;
+        fake.until_parked("web", index).await;
         // Seen when the wait of the poll is over.
         fake.server
             .set(health("web", &instances("web", left)).with_index(index));
@@ -185,7 +185,7 @@ async fn idea_8_a_name_gone_from_the_catalogue_is_read_again_before_it_counts_as
         until_passing(&discovery, name, 2).await;
     }
     let index = fake.health("filtered", &instances("filtered", 2));
-    pause(0.5).await;
+    fake.until_parked("filtered", index).await;
 
     // Still there: the catalogue does not say the truth.
     fake.hide("kept");

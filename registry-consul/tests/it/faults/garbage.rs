@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::log::Everything;
 use super::{
-    FakeConsul, current, degraded, health, health_path, instance, instances, pause, short, until_degraded,
+    FakeConsul, current, degraded, health, health_path, instance, instances, short, until_degraded,
     until_healthy, until_passing, with_service,
 };
+use crate::support::real::until_true;
 use crate::support::{discover, service, status, statuses, until};
 
 /// Answers to be refused whole, whatever of them is well-formed.
@@ -241,15 +242,14 @@ async fn names_that_need_escaping_are_asked_for_as_they_are() {
     fake.server
         .set(current(Exchange::get("/v1/catalog/services"), &Value::Object(catalog)).with_index(index));
     let discovery = discover(short(&fake.url()));
-    pause(4.0).await;
-    let asked: Vec<String> = fake
-        .server
-        .requests()
-        .iter()
-        .map(|logged| logged.path().to_owned())
-        .collect();
     for (name, escaped, _) in names {
-        assert!(asked.contains(&health_path(escaped)), "{name}: {asked:?}");
+        until_true(name, &discovery, || {
+            let requests = fake.server.requests();
+            requests
+                .iter()
+                .any(|logged| logged.path() == health_path(escaped))
+        })
+        .await;
     }
     for (name, _, hostname) in names {
         let snapshot = until(name, &discovery, |snapshot| service(snapshot, hostname).is_some()).await;

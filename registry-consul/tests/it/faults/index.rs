@@ -9,6 +9,30 @@ use tokio::time::Instant;
 use super::{FakeConsul, health_path, instances, pause, short, until_passing};
 use crate::support::discover;
 
+/// Sits out these waits, and returns how many requests about one of the services came in them, at most, and how many
+/// may have come: so many for each wait, however long they took on this machine.
+async fn count_in_waits(
+    proxy: &FaultProxy,
+    services: &[&str],
+    wait: Duration,
+    allowed: f64,
+) -> (usize, usize) {
+    let since = Instant::now();
+    tokio::time::sleep(wait * WAITS).await;
+    let busiest = busiest(proxy, services, since);
+    let waits = since.elapsed().as_secs_f64() / wait.as_secs_f64();
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small number"
+    )]
+    let most = (allowed * waits).ceil() as usize + 2;
+    (busiest, most)
+}
+
+/// How many waits the requests are counted in.
+const WAITS: u32 = 4;
+
 /// Requests about services since then, at most of one service.
 fn busiest(proxy: &FaultProxy, services: &[&str], since: Instant) -> usize {
     let requests = proxy.requests();
@@ -39,12 +63,10 @@ async fn bounded(case: &'static str, rules: Vec<Rule>) {
     }
     // Pauses grow step by step.
     pause(5.0).await;
-    let (since, waits) = (Instant::now(), 4);
-    tokio::time::sleep(wait * waits).await;
-    let busiest = busiest(&proxy, &services, since);
+    let (busiest, most) = count_in_waits(&proxy, &services, wait, 2.0).await;
     assert!(
-        busiest <= 2 * waits as usize + 2,
-        "{case}: {busiest} requests about one service in {waits} waits"
+        busiest <= most,
+        "{case}: {busiest} requests about one service in {WAITS} waits, {most} expected"
     );
     // An index that is always the same one makes every loss suspicious.
     let fewer = if stands_still { 5 } else { 1 };
@@ -113,10 +135,12 @@ async fn never_parks(case: &'static str, index: &'static str) {
     let discovery = discover(config);
     until_passing(&discovery, "web", 2).await;
     pause(5.0).await;
-    let since = Instant::now();
-    tokio::time::sleep(wait * 4).await;
-    let busiest = busiest(&proxy, &["web"], since);
-    assert!(busiest <= 18, "{case}: {busiest} requests in 4 waits");
+    // Two polls a wait, and the reads between them.
+    let (busiest, most) = count_in_waits(&proxy, &["web"], wait, 4.0).await;
+    assert!(
+        busiest <= most,
+        "{case}: {busiest} requests in {WAITS} waits, {most} expected"
+    );
     // Polls still lie: what a read says counts.
     proxy.clear();
     fake.put("web", &instances("web", 3));
@@ -141,7 +165,8 @@ async fn idea_7_a_server_that_never_parks_is_not_asked_in_a_busy_loop() {
 async fn idea_7_wakes_without_a_change_do_not_delay_the_next_change() {
     let fake = FakeConsul::start(&[("web", 2)]).await;
     let mut config = short(&fake.url());
-    config.wait = Duration::from_secs(60);
+    // Half of it is the longest pause after useless answers: far beyond the deadline of what follows.
+    config.wait = Duration::from_secs(600);
     let discovery = discover(config);
     until_passing(&discovery, "web", 2).await;
     // The index moves and nothing else does: the output of a check changed.
@@ -150,14 +175,8 @@ async fn idea_7_wakes_without_a_change_do_not_delay_the_next_change() {
         fake.health("web", &instances("web", 2));
     }
     pause(0.6).await;
-    let changed = Instant::now();
     fake.health("web", &instances("web", 3));
     until_passing(&discovery, "web", 3).await;
-    assert!(
-        changed.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        changed.elapsed()
-    );
     discovery.shutdown().await;
 }
 

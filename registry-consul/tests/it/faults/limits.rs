@@ -3,8 +3,10 @@
 use futures_util::future::join_all;
 use registry_core::ErrorKind;
 use registry_testkit::{Fault, Match, Rule};
+use tokio::time::Instant;
 
 use super::{FakeConsul, instances, pause, short, until_degraded, until_healthy, until_passing};
+use crate::support::real::until_true;
 use crate::support::{discover, status};
 
 const SERVICES: usize = 30;
@@ -45,20 +47,24 @@ async fn refused(fault: Fault) {
     for name in &names {
         until_passing(&discovery, name, 3).await;
     }
-    let shrunk = room(&status(&discovery).note.unwrap());
-    assert!(shrunk < before, "{case}: {before} polls, then {shrunk}");
+    // A refusal that took long on a slow machine is not told from the end of an old connection: it takes the next.
+    until_true(&format!("{case}: fewer polls than {before}"), &discovery, || {
+        status(&discovery).note.is_some_and(|note| room(&note) < before)
+    })
+    .await;
 
     // Nothing gets through at all.
     proxy.clear();
     proxy.inject(Rule::new(Match::any(), fault));
     proxy.reset_all();
     pause(1.0).await;
-    let start = proxy.connections_total();
+    let (start, before) = (Instant::now(), proxy.connections_total());
     pause(5.0).await;
-    let connects = proxy.connections_total() - start;
+    let connects = proxy.connections_total() - before;
+    let elapsed = start.elapsed();
     assert!(
-        connects <= 300,
-        "{case}: {connects} connects in five seconds is a busy loop"
+        connects <= 60 * (elapsed.as_secs() + 1),
+        "{case}: {connects} connects in {elapsed:?} is a busy loop"
     );
     until_degraded(&discovery, "registry", ErrorKind::Unreachable).await;
     for name in &names {

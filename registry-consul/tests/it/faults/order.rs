@@ -5,6 +5,7 @@ use std::time::Duration;
 use registry_testkit::{Fault, Match, Rule};
 
 use super::{FakeConsul, instances, pause, short, until_healthy, until_passing};
+use crate::support::real::until_true;
 use crate::support::{discover, status};
 
 const SERVICES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -24,7 +25,10 @@ async fn ends_in_the_truth(rules: Vec<Rule>) {
         }
         pause(0.4).await;
     }
-    assert!(rules.iter().any(|rule| proxy.hits(*rule) > 0), "the fault struck");
+    until_true("the fault to strike", &discovery, || {
+        rules.iter().any(|rule| proxy.hits(*rule) > 0)
+    })
+    .await;
     proxy.clear();
     for (number, name) in SERVICES.into_iter().enumerate() {
         until_passing(&discovery, name, 1 + (8 + number) % 5).await;
