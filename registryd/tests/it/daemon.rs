@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take that a test waits for.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 /// The services that most tests begin with.
 pub(crate) const SERVICES: &str = "\
@@ -167,7 +167,8 @@ impl Daemon {
     /// Opens a watch.
     pub(crate) async fn watch(&self) -> reqwest::Response {
         let request = self.http.get(format!("{}/v1/watch", self.url));
-        request.send().await.expect("a watch")
+        let watch = tokio::time::timeout(DEADLINE, request.send()).await;
+        watch.expect("a watch in time").expect("a watch")
     }
 
     /// Waits until a service is there, and returns it.

@@ -8,7 +8,7 @@ use crate::daemon::{Daemon, SERVICES, errors, output};
 const NOBODY: &str = "http://127.0.0.1:1";
 
 fn config(registries: &str) -> String {
-    format!("http: {{ listen: \"127.0.0.1:0\" }}\nstart_deadline: 6s\nregistries:\n{registries}")
+    format!("http: {{ listen: \"127.0.0.1:0\" }}\nstart_deadline: 15s\nregistries:\n{registries}")
 }
 
 fn entry(name: &str) -> String {
@@ -154,7 +154,7 @@ async fn a_removed_registry_stays_until_its_successor_is_known_or_the_deadline_h
 #[tokio::test]
 async fn acceptance_6_an_optional_registry_that_is_down_for_ever_holds_nothing_up() {
     let down = format!("  - {{ name: dc1, required: false, consul: {{ address: \"{NOBODY}\" }} }}\n");
-    let config = config(&format!("{}{down}", entry("a"))).replace("6s", "500ms");
+    let config = config(&format!("{}{down}", entry("a"))).replace("15s", "500ms");
     let daemon = Daemon::start(&[("registryd.yaml", &config), ("a.yaml", SERVICES)]).await;
     let ready = daemon
         .wait("readiness", async || {
@@ -164,7 +164,12 @@ async fn acceptance_6_an_optional_registry_that_is_down_for_ever_holds_nothing_u
         .await;
     assert_eq!(ready["awaited"][0]["registry"], "dc1", "{ready}");
     assert_eq!(daemon.get("/v1/services/payments.a").await.0, 200);
-    let (_, registry) = daemon.get("/v1/registries/dc1").await;
+    let registry = daemon
+        .wait("an attempt to fail", async || {
+            let (_, registry) = daemon.get("/v1/registries/dc1").await;
+            registry["last_error"].is_object().then_some(registry)
+        })
+        .await;
     assert_eq!(registry["phase"], "connecting");
     assert!(
         registry["last_error"]["message"]
@@ -176,7 +181,7 @@ async fn acceptance_6_an_optional_registry_that_is_down_for_ever_holds_nothing_u
 #[tokio::test]
 async fn acceptance_6_a_required_registry_that_is_down_is_named() {
     let down = format!("  - {{ name: dc1, consul: {{ address: \"{NOBODY}\" }} }}\n");
-    let config = config(&format!("{}{down}", entry("a"))).replace("6s", "0s");
+    let config = config(&format!("{}{down}", entry("a"))).replace("15s", "0s");
     let daemon = Daemon::start(&[("registryd.yaml", &config), ("a.yaml", SERVICES)]).await;
     daemon.service("payments.a").await;
     daemon

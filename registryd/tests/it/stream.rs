@@ -24,7 +24,8 @@ impl Stream {
     /// Opens a watch, and takes the state that it begins with.
     pub(crate) async fn open(url: &str) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let answer = http.get(format!("{url}/v1/watch")).send().await.expect("a watch");
+        let answer = timeout(DEADLINE, http.get(format!("{url}/v1/watch")).send()).await;
+        let answer = answer.expect("a watch in time").expect("a watch");
         let mut stream = Self {
             answer,
             buffer: Vec::new(),

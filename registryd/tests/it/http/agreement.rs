@@ -7,7 +7,7 @@ use registry_core::{Discovery, Health, Labels, ServiceId, ServiceMeta, ServiceRe
 use serde_json::Value;
 
 use super::client::{Event, Watching, get};
-use super::setup::{Daemon, Script, Scripted, endpoint, merging};
+use super::setup::{DEADLINE, Daemon, Script, Scripted, endpoint, merging};
 
 /// A small generator: the same changes in every run of a seed.
 struct Chance(u64);
@@ -73,7 +73,7 @@ impl Replay {
             if self.services.values().eq(expected) {
                 return;
             }
-            let event = tokio::time::timeout(Duration::from_secs(10), self.watching.next()).await;
+            let event = tokio::time::timeout(DEADLINE, self.watching.next()).await;
             let Ok(event) = event else {
                 panic!(
                     "seed {seed}, {}: {:#?} instead of {expected:#?}",

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+use super::setup::DEADLINE;
 
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -132,7 +132,7 @@ pub(super) struct Watching {
     stream: TcpStream,
     chunks: Chunks,
     text: Vec<u8>,
-    pub(super) comments: usize,
+    comments: usize,
     pub(super) last_id: String,
 }
 
@@ -209,6 +209,15 @@ impl Watching {
                 None if self.read().await => {}
                 None => return None,
             }
+        }
+    }
+
+    /// Waits for a sign of life, and for nothing else to come.
+    pub(super) async fn kept_alive(&mut self) {
+        let (start, before) = (Instant::now(), self.comments);
+        while self.comments == before {
+            assert!(start.elapsed() < DEADLINE, "not kept alive");
+            self.nothing(Duration::from_millis(50)).await;
         }
     }
 

@@ -257,7 +257,13 @@ async fn an_entity_tag_covers_content_and_phases_and_not_ages() {
         script.list([service("a", "10.0.0.1"), service("b", "10.0.0.2")]);
         daemon
             .until("synced", |s| {
-                s.registries()[0].phase().as_str() == "synced" && s.len() == 2
+                let b = s.get("b.mesh.internal");
+                let back = b.is_some_and(|b| {
+                    b.endpoints()
+                        .iter()
+                        .all(|e| e.address().to_string() == "10.0.0.2")
+                });
+                s.registries()[0].phase().as_str() == "synced" && s.len() == 2 && back
             })
             .await;
         let fetch = async |tag: &str| request(daemon.at, "GET", path, &[("if-none-match", tag)]).await;
