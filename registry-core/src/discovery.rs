@@ -2,10 +2,11 @@
 
 mod builder;
 mod changes;
+mod keeper;
 mod task;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 pub use builder::DiscoveryBuilder;
 pub use changes::Changes;
 
+use self::keeper::Place;
 use crate::cell::Cell;
 use crate::engine::Readiness;
 use crate::error::{Error, RegistryError};
@@ -24,9 +26,10 @@ use crate::hostname::Pattern;
 use crate::merge::MergePolicy;
 use crate::model::RegistryId;
 use crate::options::RegistryOptions;
-use crate::registry::{Resync, ServiceRegistry};
+use crate::registry::{Resync, ServiceRegistry, lock};
 use crate::snapshot::Snapshot;
 use crate::status::RegistryStatus;
+use crate::store::Saved;
 
 /// What the task that owns the engine is told.
 pub(crate) enum Input {
@@ -45,6 +48,7 @@ pub(crate) enum Input {
         id: RegistryId,
         registry: Arc<dyn ServiceRegistry>,
         options: Box<RegistryOptions>,
+        saved: Result<Option<Saved>, String>,
         done: oneshot::Sender<Result<(), Error>>,
     },
     Replace {
@@ -101,6 +105,8 @@ pub(crate) struct Shared {
     stop: CancellationToken,
     tasks: TaskTracker,
     latency: Latency,
+    /// Empty once it was shut down, so that a successor can have the directory.
+    place: Mutex<Arc<Place>>,
 }
 
 impl Discovery {
@@ -169,10 +175,15 @@ impl Discovery {
         registry: Arc<dyn ServiceRegistry>,
         options: RegistryOptions,
     ) -> Result<(), Error> {
+        let place = lock(&self.shared.place).clone();
+        let (of, backend) = (id.clone(), registry.clone());
+        let saved = tokio::task::spawn_blocking(move || place.load(&of, &*backend));
+        let saved = saved.await.unwrap_or_else(|error| Err(error.to_string()));
         self.ask(|done| Input::Add {
             id,
             registry,
             options: Box::new(options),
+            saved,
             done,
         })
         .await

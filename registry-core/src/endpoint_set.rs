@@ -327,7 +327,8 @@ impl EndpointSet {
         }
     }
 
-    fn get(&self, endpoint: &Endpoint) -> Option<&Arc<Endpoint>> {
+    /// The endpoint of the set with the identity of this one.
+    pub(crate) fn get(&self, endpoint: &Endpoint) -> Option<&Arc<Endpoint>> {
         let bucket = self
             .0
             .buckets

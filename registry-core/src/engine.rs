@@ -18,12 +18,13 @@ use crate::event::Event;
 use crate::hash::ContentHash;
 use crate::hostname::{HostnameTemplate, Pattern};
 use crate::merge::{self, Basis, Claimant, MergePolicy, Union};
-use crate::model::{RegistryId, Service, ServiceId, Timestamp};
-use crate::options::RegistryOptions;
-use crate::registry::{Meter, ServiceRegistry};
+use crate::model::{RegistryId, Service, ServiceId, ServiceRecord, Timestamp};
+use crate::options::{Outage, RegistryOptions};
+use crate::registry::{Meter, Resync, ServiceRegistry};
 use crate::snapshot::{Qualified, Snapshot};
 use crate::state::{Change, Names, RegistryState};
 use crate::status::{Freshness, Live, RegistrySummary};
+use crate::store::Saved;
 use crate::text::Str;
 use crate::trie::NameMap;
 use claims::{Claims, NameClaim, NameEntry, Several};
@@ -132,7 +133,8 @@ impl Engine {
                 self.registries.len() - 1
             });
         let order = options.precedence.unwrap_or_else(|| self.next_order());
-        let freshness = Freshness::new(registry.freshness_bound());
+        let mut freshness = Freshness::new(registry.freshness_bound());
+        freshness.set_outage(options.outage);
         let live = Arc::new(Live::new(meter));
         self.registries[slot] = Some(RegistryState::new(
             id,
@@ -151,7 +153,7 @@ impl Engine {
         self.registries
             .iter()
             .flatten()
-            .map(|state| state.order + 1)
+            .map(|state| state.order.saturating_add(1))
             .max()
             .unwrap_or(0)
     }
@@ -243,9 +245,15 @@ impl Engine {
     ///
     /// Where there is none of that name.
     pub fn acknowledge(&mut self, id: &RegistryId) -> Result<usize, Error> {
-        self.slot(id)
-            .map(|_| 0)
-            .ok_or_else(|| Error::UnknownRegistry { id: id.clone() })
+        let slot = self
+            .slot(id)
+            .ok_or_else(|| Error::UnknownRegistry { id: id.clone() })?;
+        let mut changes = Vec::new();
+        let gone = self.registries[slot]
+            .as_mut()
+            .map_or(0, |state| state.acknowledge(Instant::now(), &mut changes));
+        self.reindex(slot, changes);
+        Ok(gone)
     }
 
     /// Lets time pass: what was not confirmed within its bound becomes stale. Returns when to call again at the latest.
@@ -256,14 +264,22 @@ impl Engine {
             let Some(state) = &mut self.registries[slot] else {
                 continue;
             };
-            if state.tick(now) {
+            let mut changes = Vec::new();
+            let flip = state.tick(now, &mut changes);
+            next = next.into_iter().chain(state.deadline(now)).min();
+            if flip.stale {
                 touch(&mut self.touched, slot);
                 flipped = true;
+                if state.options.outage != Outage::Keep {
+                    self.dirty.extend(state.names().flat_map(Names::all));
+                }
             }
-            next = next.into_iter().chain(state.freshness.deadline(now)).min();
+            if flip.settled {
+                self.reindex(slot, changes);
+            }
         }
         if flipped {
-            // Staleness matters only where another registry has something to say as well.
+            // What is stale and kept matters only where another registry has something to say as well.
             self.dirty.extend(self.shared.iter().cloned());
         }
         if !self.ready {
@@ -308,6 +324,10 @@ impl Engine {
             changed |= self.remerge(&hostname, revision);
         }
         changed |= self.summarise();
+        self.registries
+            .iter_mut()
+            .flatten()
+            .for_each(RegistryState::published);
         if !changed {
             return None;
         }
@@ -324,6 +344,46 @@ impl Engine {
             conflicts: self.conflicts,
             published: Timestamp::now(),
         }))
+    }
+
+    /// Begins with what was known of a registry before this start: known, stale, and measured against what it says.
+    pub(crate) fn restore(&mut self, id: &RegistryId, saved: Saved, now: Instant) {
+        let Some(slot) = self.slot(id) else { return };
+        let mut changes = Vec::new();
+        if let Some(state) = &mut self.registries[slot] {
+            state.restore(saved, now, &mut changes);
+        }
+        self.reindex(slot, changes);
+    }
+
+    /// The version of what is known of a registry, where it is worth keeping for a later start.
+    pub(crate) fn saved_version(&self, id: &RegistryId) -> Option<u64> {
+        self.registries[self.slot(id)?].as_ref()?.saved_version()
+    }
+
+    /// All that is known of the services of a registry, before filters and templates.
+    pub(crate) fn records(&self, id: &RegistryId) -> Vec<ServiceRecord> {
+        let state = self.slot(id).and_then(|slot| self.registries[slot].as_ref());
+        state
+            .into_iter()
+            .flat_map(RegistryState::records)
+            .cloned()
+            .collect()
+    }
+
+    /// Complete knowledge that is wanted of registries since the last call: to confirm a loss, or for a comparison.
+    pub fn take_wishes(&mut self) -> Vec<(RegistryId, Resync)> {
+        let states = self.registries.iter_mut().flatten();
+        states
+            .flat_map(|state| {
+                let wishes = state.take_wishes();
+                let id = &state.id;
+                wishes
+                    .into_iter()
+                    .map(|wish| (id.clone(), wish))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     /// What is known of each registry now.
@@ -378,9 +438,8 @@ impl Engine {
             alias,
         };
         let all = |names: &Names| -> Vec<(Str, bool)> {
-            std::iter::once((names.hostname.clone(), false))
-                .chain(names.aliases().iter().map(|alias| (alias.clone(), true)))
-                .collect()
+            let names = names.all().enumerate();
+            names.map(|(at, name)| (name, at > 0)).collect()
         };
         for Change { id, before, after } in changes {
             if let (Some(before), Some(after)) = (&before, &after)
@@ -389,7 +448,7 @@ impl Engine {
                 if before.aliases().is_empty() {
                     self.dirty.insert(before.hostname.clone());
                 } else {
-                    self.dirty.extend(all(before).into_iter().map(|(name, _)| name));
+                    self.dirty.extend(before.all());
                 }
                 continue;
             }
@@ -492,12 +551,16 @@ impl Engine {
             .filter_map(|claim| {
                 let state = self.registries.get(claim.slot as usize)?.as_ref()?;
                 let record = state.part(&claim.id)?;
+                if state.freshness.is_expired(&claim.id) {
+                    return None;
+                }
                 let stale = state.freshness.is_stale(&claim.id);
                 let claimant = Claimant {
                     registry: &state.id,
                     order: state.order,
                     record,
                     stale,
+                    degraded: stale && state.options.outage == Outage::Degrade,
                 };
                 Some(Contender {
                     claimant,

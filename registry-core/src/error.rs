@@ -108,17 +108,7 @@ impl RegistryError {
 
     /// The message and those of all causes, joined by colons.
     pub fn report(&self) -> String {
-        let mut report = self.message.clone();
-        let mut cause = StdError::source(self);
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if !report.ends_with(&text) {
-                report.push_str(": ");
-                report.push_str(&text);
-            }
-            cause = error.source();
-        }
-        report
+        report(self)
     }
 }
 
@@ -150,4 +140,19 @@ pub enum Error {
     /// There is no Tokio runtime to run on.
     #[error("discovery has to be started from within a Tokio runtime")]
     NoRuntime,
+}
+
+/// The message of an error and those of all its causes, joined by colons.
+pub(crate) fn report(error: &dyn StdError) -> String {
+    let mut report = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !report.ends_with(&text) {
+            report.push_str(": ");
+            report.push_str(&text);
+        }
+        cause = error.source();
+    }
+    report
 }

@@ -50,7 +50,7 @@ pub(crate) fn merge(
         })
         .collect();
 
-    let alone = taking_part.len() == 1 && taking_part[0].1 == 0;
+    let alone = taking_part.len() == 1 && taking_part[0].1 == 0 && !first.degraded;
     let (meta, endpoints, conflicts, basis) = if alone && !first.record.endpoints().collides() {
         (
             first.record.meta().clone(),
@@ -68,6 +68,7 @@ pub(crate) fn merge(
                 registry: claimant.registry.clone(),
                 endpoints: claimant.record.endpoints().clone(),
                 stale: claimant.stale,
+                degraded: claimant.degraded,
                 priority: *priority,
                 binding,
             })

@@ -1,18 +1,25 @@
 //! One registry's shard: its records, and how events change them.
 
-use std::collections::HashMap;
+mod entry;
+mod ledger;
+mod survival;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::error::{ErrorKind, RegistryError};
 use crate::event::{Event, Scope};
-use crate::filter::Passed;
 use crate::hostname::HostnameTemplate;
-use crate::model::{RegistryId, ServiceId, ServiceMeta, ServiceRecord, Timestamp};
+use crate::model::{RegistryId, ServiceId, ServiceRecord, Timestamp};
 use crate::options::RegistryOptions;
 use crate::status::{Freshness, Live, Phase, RegistrySummary};
-use crate::text::Str;
+use crate::store::Saved;
+use entry::Entry;
+pub(crate) use entry::Names;
+pub(crate) use survival::Holding;
+use survival::Survival;
 
 /// The state of one registry.
 #[derive(Debug)]
@@ -24,46 +31,33 @@ pub(crate) struct RegistryState {
     pub(crate) live: Arc<Live>,
     kind: &'static str,
     template: HostnameTemplate,
-    records: HashMap<ServiceId, Held>,
+    records: HashMap<ServiceId, Entry>,
     listings: Vec<Listing>,
+    survival: Survival,
     phase_since: Timestamp,
     endpoints: usize,
     taking_part: usize,
-}
-
-/// One record as delivered, and what of it takes part in the merge.
-#[derive(Debug)]
-struct Held {
-    record: ServiceRecord,
-    part: Part,
-    names: Names,
-}
-
-#[derive(Debug)]
-enum Part {
-    Nothing,
-    Everything,
-    Some(Box<ServiceRecord>),
-}
-
-/// The hostnames that a record claims: its own, and those of the configured aliases.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Names {
-    pub(crate) hostname: Str,
-    pub(crate) aliases: Option<Box<[Str]>>,
-}
-
-impl Names {
-    pub(crate) fn aliases(&self) -> &[Str] {
-        self.aliases.as_deref().unwrap_or_default()
-    }
+    /// Counts the changes of the records.
+    version: u64,
 }
 
 /// A listing that has begun and is not complete.
 #[derive(Debug)]
 struct Listing {
     scope: Scope,
+    begun: Instant,
     records: HashMap<ServiceId, (ServiceRecord, bool)>,
+    /// Services whose removal was announced in so many words meanwhile.
+    announced: HashSet<ServiceId>,
+}
+
+/// What a tick changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flip {
+    /// The phase, or the staleness of a scope.
+    pub(crate) stale: bool,
+    /// What is held back.
+    pub(crate) settled: bool,
 }
 
 /// A service of the shard whose part in the merge changed: the names it claimed before, and those it claims now.
@@ -94,9 +88,11 @@ impl RegistryState {
             template,
             records: HashMap::new(),
             listings: Vec::new(),
+            survival: Survival::default(),
             phase_since: Timestamp::now(),
             endpoints: 0,
             taking_part: 0,
+            version: 0,
         }
     }
 
@@ -107,12 +103,17 @@ impl RegistryState {
 
     /// What of a service takes part in the merge.
     pub(crate) fn part(&self, id: &ServiceId) -> Option<&ServiceRecord> {
-        let held = self.records.get(id)?;
-        match &held.part {
-            Part::Nothing => None,
-            Part::Everything => Some(&held.record),
-            Part::Some(record) => Some(record),
-        }
+        self.records.get(id)?.part()
+    }
+
+    /// The names of all services that take part.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Names> {
+        self.records.values().filter_map(Entry::names)
+    }
+
+    /// All that is known of each service, before filters and templates.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &ServiceRecord> {
+        self.records.values().map(Entry::record)
     }
 
     /// Applies a batch. What changed goes to `changes`; an error means that the backend broke its contract.
@@ -128,7 +129,9 @@ impl RegistryState {
                     self.listings.retain(|listing| listing.scope != scope);
                     self.listings.push(Listing {
                         scope,
+                        begun: now,
                         records: HashMap::new(),
+                        announced: HashSet::new(),
                     });
                     // The narrowest listing that contains a service speaks for it.
                     self.listings
@@ -141,18 +144,19 @@ impl RegistryState {
                         .find(|listing| listing.scope.contains(record.id()))
                     {
                         Some(listing) => {
+                            listing.announced.remove(record.id());
                             listing.records.insert(record.id().clone(), (record, explicit));
                         }
                         None => {
                             let scope = Scope::Service(record.id().clone());
-                            if self.put(record, now, changes) {
+                            if self.put(record, explicit, now, changes) {
                                 self.freshness.confirm(&scope, now);
                             }
                         }
                     }
                 }
                 Event::InitDone { scope, unread } => self.finish(&scope, unread, now, changes)?,
-                Event::Delete { id, .. } => {
+                Event::Delete { id, explicit } => {
                     match self
                         .listings
                         .iter_mut()
@@ -160,16 +164,30 @@ impl RegistryState {
                     {
                         Some(listing) => {
                             listing.records.remove(&id);
+                            if explicit {
+                                listing.announced.insert(id);
+                            }
                         }
-                        None => self.delete(&id, changes),
+                        None => self.delete(&id, explicit, now, changes),
                     }
                 }
                 Event::Confirmed(scope) => self.freshness.confirm(&scope, now),
                 Event::Degraded { scope, error } => self.degrade(scope, error, now),
             }
         }
-        self.live.note_freshness(&self.freshness);
+        self.note();
         Ok(())
+    }
+
+    fn note(&self) {
+        self.live.note_freshness(&self.freshness);
+        let (holding, comparisons) = (self.holding(), self.survival.comparisons());
+        self.live.note_survival(self.options.outage, holding, comparisons);
+    }
+
+    /// What is held was published: what went until now is gone.
+    pub(crate) fn published(&mut self) {
+        self.survival.published();
     }
 
     fn degrade(&mut self, scope: Scope, error: Arc<RegistryError>, now: Instant) {
@@ -183,7 +201,8 @@ impl RegistryState {
         if let Some(error) = error {
             self.degrade(Scope::Registry, error.clone(), now);
         }
-        self.live.note_freshness(&self.freshness);
+        self.survival.session_ended();
+        self.note();
     }
 
     fn finish(
@@ -210,12 +229,13 @@ impl RegistryState {
             return Ok(());
         }
         let nothing_read = listing.records.is_empty() && !unread.is_empty();
-        if nothing_read && *scope == Scope::Registry && !self.freshness.synced() {
+        if nothing_read && *scope == Scope::Registry && !self.freshness.heard() {
             self.freshness.wait_for_a_part();
         } else {
             self.freshness.complete(scope, now);
         }
         self.pass_on(&listing, &unread);
+        let before = changes.len();
         let kept = |id: &ServiceId| {
             listing.records.contains_key(id) || unread.iter().any(|(scope, _)| scope.contains(id))
         };
@@ -234,10 +254,14 @@ impl RegistryState {
                 .collect(),
         };
         for id in gone.into_iter().filter(|id| !kept(id)) {
-            self.delete(&id, changes);
+            let explicit = listing.announced.contains(&id);
+            self.delete(&id, explicit, now, changes);
         }
-        for (record, _) in listing.records.into_values() {
-            self.put(record, now, changes);
+        for (record, explicit) in listing.records.into_values() {
+            self.put(record, explicit, now, changes);
+        }
+        if *scope == Scope::Registry {
+            self.listed(listing.begun, &unread, changes.len() - before, now, changes);
         }
         for (scope, error) in unread {
             self.degrade(scope, error, now);
@@ -259,109 +283,150 @@ impl RegistryState {
             wider
                 .records
                 .extend(records.map(|(id, found)| (id.clone(), found.clone())));
+            wider.announced.extend(listing.announced.iter().cloned());
         }
     }
 
     /// Takes a record. False where it was refused.
-    fn put(&mut self, record: ServiceRecord, now: Instant, changes: &mut Vec<Change>) -> bool {
-        let limits = self.options.limits;
-        let count = self.records.len();
+    fn put(
+        &mut self,
+        record: ServiceRecord,
+        explicit: bool,
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) -> bool {
         let id = record.id().clone();
-        let held = self.records.get_mut(&id);
-        let checked = limits.check_count(&record).and_then(|()| match &held {
-            // What is shared with the held record was checked when it came.
-            Some(held) if Arc::ptr_eq(held.record.meta(), record.meta()) => Ok(()),
-            _ => limits.check_meta(record.meta()),
-        });
-        let checked = checked.and_then(|()| match &held {
-            None if count >= limits.services => Err(format!(
-                "service {id}: the registry has {count} services already, the limit"
-            )),
-            None => record
-                .endpoints()
-                .iter()
-                .try_for_each(|endpoint| limits.check_endpoint(endpoint)),
-            Some(held) => record
-                .endpoints()
-                .changed_places(held.record.endpoints())
-                .into_iter()
-                .try_for_each(|endpoint| limits.check_endpoint(endpoint)),
-        });
-        if let Err(problem) = checked {
+        let entry = self.records.get(&id);
+        if let Err(problem) = self.check(&record, entry) {
             let error = Arc::new(RegistryError::new(ErrorKind::Limit, problem));
             self.degrade(Scope::Service(id), error, now);
             return false;
         }
-        let Some(held) = held else {
-            let held = hold(record, None, &self.options, &self.template);
-            self.endpoints += held.endpoints();
-            if let Some(names) = held.claimed() {
-                self.taking_part += 1;
-                changes.push(Change {
-                    id: id.clone(),
-                    before: None,
-                    after: Some(names),
-                });
-            }
-            self.records.insert(id, held);
+        let Some(entry) = entry else {
+            self.replace(&id, Some((record, None)), false, now, changes);
             return true;
         };
-        let meta = if held.record.meta().is_same(record.meta()) {
-            held.record.meta().clone()
+        let held = entry.record();
+        let meta = if held.meta().is_same(record.meta()) {
+            held.meta().clone()
         } else {
             record.meta().clone()
         };
         let endpoints = record.endpoints().clone();
         // The last reference where the backend keeps none, so that rebasing works in place.
         drop(record);
-        let endpoints = endpoints.rebased_on(held.record.endpoints());
-        if Arc::ptr_eq(&meta, held.record.meta()) && endpoints.ptr_eq(held.record.endpoints()) {
-            return true;
-        }
-        let next = hold(
-            ServiceRecord::new(meta, endpoints),
-            Some(held),
-            &self.options,
-            &self.template,
-        );
-        let (before, after) = (held.claimed(), next.claimed());
-        self.endpoints = self.endpoints + next.endpoints() - held.endpoints();
-        self.taking_part = self.taking_part + usize::from(after.is_some()) - usize::from(before.is_some());
-        *held = next;
-        if before.is_some() || after.is_some() {
-            changes.push(Change { id, before, after });
-        }
+        let endpoints = endpoints.rebased_on(held.endpoints());
+        let same_meta = Arc::ptr_eq(&meta, held.meta());
+        let (record, back) = match entry.back() {
+            None if same_meta && endpoints.ptr_eq(held.endpoints()) => return true,
+            None => (ServiceRecord::new(meta, endpoints), None),
+            Some(back) => {
+                let said = entry.delivered();
+                if same_meta && said.is_some_and(|said| *said.endpoints() == endpoints) {
+                    return true;
+                }
+                let missing = back.endpoints().iter();
+                let missing = missing.filter(|(_, endpoint)| endpoints.get(endpoint).is_none());
+                let missing = missing.cloned().collect();
+                let delivered = ServiceRecord::new(meta, endpoints);
+                survival::beside(delivered, missing, held)
+            }
+        };
+        self.replace(&id, Some((record, back)), explicit, now, changes);
         true
     }
 
-    fn delete(&mut self, id: &ServiceId, changes: &mut Vec<Change>) {
-        self.freshness.forget(&Scope::Service(id.clone()));
-        let Some(held) = self.records.remove(id) else {
-            return;
+    /// What is wrong with a record, if anything. What is shared with the held one was checked when it came.
+    fn check(&self, record: &ServiceRecord, entry: Option<&Entry>) -> Result<(), String> {
+        let limits = self.options.limits;
+        limits.check_count(record)?;
+        let Some(held) = entry.map(Entry::record) else {
+            let count = self.records.len();
+            if count >= limits.services {
+                let id = record.id();
+                return Err(format!(
+                    "service {id}: the registry has {count} services already, the limit"
+                ));
+            }
+            limits.check_meta(record.meta())?;
+            let mut endpoints = record.endpoints().iter();
+            return endpoints.try_for_each(|endpoint| limits.check_endpoint(endpoint));
         };
-        self.endpoints -= held.endpoints();
-        if held.takes_part() {
-            self.taking_part -= 1;
-            changes.push(Change {
-                id: id.clone(),
-                before: Some(held.names),
-                after: None,
-            });
+        if !Arc::ptr_eq(held.meta(), record.meta()) {
+            limits.check_meta(record.meta())?;
+        }
+        let changed = record.endpoints().changed_places(held.endpoints());
+        changed
+            .into_iter()
+            .try_for_each(|endpoint| limits.check_endpoint(endpoint))
+    }
+
+    /// The registry does not list the service any more.
+    fn delete(&mut self, id: &ServiceId, explicit: bool, now: Instant, changes: &mut Vec<Change>) {
+        self.freshness.forget(&Scope::Service(id.clone()));
+        let Some(entry) = self.records.get(id) else { return };
+        let next = match entry.back() {
+            Some(_) if !explicit && entry.delivered().is_none() => return,
+            Some(back) if !explicit => Some(survival::alone(back.endpoints().to_vec(), entry.record())),
+            _ => None,
+        };
+        self.replace(id, next, explicit, now, changes);
+    }
+
+    /// Puts this in place of what is known of a service, and notes what went by it.
+    fn replace(
+        &mut self,
+        id: &ServiceId,
+        next: Option<(ServiceRecord, Option<Box<entry::Back>>)>,
+        explicit: bool,
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) {
+        let guard = self.options.guard.as_ref();
+        let slot = self.records.get_mut(id);
+        let last = slot.as_deref();
+        let next = next.map(|(record, back)| Entry::new(record, back, last, &self.options, &self.template));
+        let (before, after) = (
+            last.and_then(Entry::claimed),
+            next.as_ref().and_then(Entry::claimed),
+        );
+        let count = |entry: Option<&Entry>| entry.map_or(0, Entry::endpoints);
+        self.endpoints = self.endpoints + count(next.as_ref()) - count(last);
+        self.taking_part = self.taking_part + usize::from(after.is_some()) - usize::from(before.is_some());
+        self.version += 1;
+        self.survival.note(id, last, next.as_ref(), explicit, guard, now);
+        match (slot, next) {
+            (Some(slot), Some(next)) => *slot = next,
+            (None, Some(next)) => {
+                self.records.insert(id.clone(), next);
+            }
+            (_, None) => {
+                self.records.remove(id);
+            }
+        }
+        if before.is_some() || after.is_some() {
+            let id = id.clone();
+            changes.push(Change { id, before, after });
         }
     }
 
     /// Applies other options to what is held.
     pub(crate) fn reconfigure(&mut self, order: u32, options: RegistryOptions, changes: &mut Vec<Change>) {
         self.order = order;
+        if self.options.guard.is_none() {
+            self.survival.forget_losses();
+        }
         self.options = options;
+        self.freshness.set_outage(self.options.outage);
         self.endpoints = 0;
         self.taking_part = 0;
-        for (id, held) in &mut self.records {
-            let next = hold(held.record.clone(), None, &self.options, &self.template);
-            let (before, after) = (held.claimed(), next.claimed());
+        for (id, entry) in &mut self.records {
+            let (record, back) = (entry.record().clone(), entry.back().cloned().map(Box::new));
+            let next = Entry::new(record, back, None, &self.options, &self.template);
+            let (before, after) = (entry.claimed(), next.claimed());
             self.endpoints += next.endpoints();
             self.taking_part += usize::from(after.is_some());
-            *held = next;
+            *entry = next;
             if before.is_some() || after.is_some() {
                 changes.push(Change {
                     id: id.clone(),
@@ -370,32 +435,59 @@ impl RegistryState {
                 });
             }
         }
+        self.note();
     }
 
     /// What the backend is may change with a new configuration; what it said stays until it says otherwise.
     pub(crate) fn set_backend(&mut self, kind: &'static str, template: HostnameTemplate) {
         self.kind = kind;
         self.template = template;
+        self.survival.forgive();
+    }
+
+    /// Begins with what was known before this start.
+    pub(crate) fn restore(&mut self, saved: Saved, now: Instant, changes: &mut Vec<Change>) {
+        let age = saved.confirmed.elapsed();
+        let services = saved.records.len();
+        for record in saved.records {
+            self.put(record, false, now, changes);
+        }
+        self.freshness.restore(now.checked_sub(age).unwrap_or(now));
+        self.start_counting();
+        tracing::info!(registry = %self.id, services, endpoints = self.endpoints, "restored what was known {age:?} ago; it is stale until the registry is heard");
+        self.note();
+    }
+
+    /// The version of what is known, where that is by the registry's own word.
+    pub(crate) fn saved_version(&self) -> Option<u64> {
+        (self.freshness.heard() && self.survival.is_settled()).then_some(self.version)
     }
 
     /// Forgets everything, as the registry is being removed.
     pub(crate) fn clear(&mut self, changes: &mut Vec<Change>) {
-        let ids: Vec<ServiceId> = self.records.keys().cloned().collect();
-        for id in ids {
-            self.delete(&id, changes);
+        for (id, entry) in self.records.drain() {
+            if let Some(before) = entry.claimed() {
+                changes.push(Change {
+                    id,
+                    before: Some(before),
+                    after: None,
+                });
+            }
         }
+        self.endpoints = 0;
+        self.taking_part = 0;
     }
 
-    /// Lets time pass. True where phase or staleness changed.
-    pub(crate) fn tick(&mut self, now: Instant) -> bool {
+    /// Lets time pass. What is held back or let go by it goes to `changes`.
+    pub(crate) fn tick(&mut self, now: Instant, changes: &mut Vec<Change>) -> Flip {
         let before = self.freshness.phase();
-        let changed = self.freshness.tick(now);
+        let stale = self.freshness.tick(now);
         let phase = self.freshness.phase();
         if phase != before {
             self.phase_since = Timestamp::now();
             match phase {
                 Phase::Stale => {
-                    tracing::warn!(registry = %self.id, services = self.records.len(), "registry is stale; its endpoints are kept");
+                    tracing::warn!(registry = %self.id, services = self.records.len(), outage = self.options.outage.as_str(), "registry is stale");
                 }
                 Phase::Synced => {
                     tracing::info!(registry = %self.id, services = self.records.len(), "registry is synced");
@@ -403,10 +495,11 @@ impl RegistryState {
                 Phase::Connecting => {}
             }
         }
-        if changed {
-            self.live.note_freshness(&self.freshness);
+        let settled = self.settle(now, changes);
+        if stale || settled {
+            self.note();
         }
-        changed
+        Flip { stale, settled }
     }
 
     pub(crate) fn summary(&self) -> RegistrySummary {
@@ -430,101 +523,5 @@ impl RegistryState {
             domains: self.options.domains.clone(),
             live: self.live.clone(),
         }
-    }
-}
-
-impl Held {
-    fn takes_part(&self) -> bool {
-        !matches!(self.part, Part::Nothing)
-    }
-
-    /// The names it claims.
-    fn claimed(&self) -> Option<Names> {
-        self.takes_part().then(|| self.names.clone())
-    }
-
-    fn endpoints(&self) -> usize {
-        match &self.part {
-            Part::Nothing => 0,
-            Part::Everything => self.record.endpoints().len(),
-            Part::Some(record) => record.endpoints().len(),
-        }
-    }
-}
-
-fn hold(
-    record: ServiceRecord,
-    last: Option<&Held>,
-    options: &RegistryOptions,
-    template: &HostnameTemplate,
-) -> Held {
-    let names = match last {
-        Some(last) if Arc::ptr_eq(last.record.meta(), record.meta()) => last.names.clone(),
-        _ => names(record.meta(), options, template),
-    };
-    let allowed = options.domains.is_empty()
-        || options
-            .domains
-            .iter()
-            .any(|domain| domain.matches(&names.hostname));
-    let passed = if !allowed || names.hostname.is_empty() {
-        Passed::Nothing
-    } else if options.filter.is_empty() {
-        Passed::Everything
-    } else {
-        options.filter.pass(&record)
-    };
-    let before = match last.map(|last| &last.part) {
-        Some(Part::Some(before)) => Some(before),
-        _ => None,
-    };
-    let endpoints = match passed {
-        Passed::Nothing => {
-            return Held {
-                record,
-                part: Part::Nothing,
-                names,
-            };
-        }
-        Passed::Everything => record.endpoints().clone(),
-        Passed::Part(part) => match before {
-            Some(before) => part.endpoints().clone().rebased_on(before.endpoints()),
-            None => part.endpoints().clone(),
-        },
-    };
-    let meta = if names.aliases().is_empty() {
-        record.meta().clone()
-    } else {
-        match (last, before) {
-            (Some(last), Some(before)) if Arc::ptr_eq(last.record.meta(), record.meta()) => {
-                before.meta().clone()
-            }
-            _ => {
-                let aliases = record.meta().aliases().iter().chain(names.aliases()).cloned();
-                record.meta().to_builder().aliases(aliases).build()
-            }
-        }
-    };
-    let part = if Arc::ptr_eq(&meta, record.meta()) && endpoints.ptr_eq(record.endpoints()) {
-        Part::Everything
-    } else {
-        Part::Some(Box::new(ServiceRecord::new(meta, endpoints)))
-    };
-    Held { record, part, names }
-}
-
-fn names(meta: &ServiceMeta, options: &RegistryOptions, template: &HostnameTemplate) -> Names {
-    let hostname: Str = options.hostname.as_ref().unwrap_or(template).render(meta).into();
-    let mut aliases: Vec<Str> = options
-        .aliases
-        .iter()
-        .map(|template| Str::from(template.render(meta)))
-        .filter(|alias| *alias != hostname && !alias.is_empty())
-        .collect();
-    aliases.sort();
-    aliases.dedup();
-    Names {
-        hostname,
-        aliases: (!aliases.is_empty()).then(|| aliases.into()),
     }
 }

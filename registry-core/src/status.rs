@@ -11,6 +11,7 @@ use crate::event::Scope;
 use crate::model::{RegistryId, ServiceId, Timestamp};
 use crate::options::Outage;
 use crate::registry::{Meter, lock};
+use crate::state::Holding;
 
 /// Failures in a row after which a registry, or a part of it, counts as stale before its bound has passed.
 const FAILURES: u32 = 3;
@@ -47,13 +48,19 @@ pub(crate) struct Freshness {
     bound: Duration,
     /// When complete knowledge was last had or confirmed; `None` before the first time.
     confirmed: Option<Instant>,
+    /// What is known was read from disk, and nothing was heard since.
+    restored: bool,
     waits_for_a_part: bool,
     failures: u32,
     last_failure: Option<Arc<RegistryError>>,
     troubles: BTreeMap<Scope, Trouble>,
     phase: Phase,
-    /// Whether the whole was past its bound at the last tick.
-    stale: bool,
+    /// Since when the whole is past its bound, as of the last tick.
+    stale: Option<Instant>,
+    /// How long what is stale takes part; for ever where it is not said.
+    keep_for: Option<Duration>,
+    /// The whole was stale for that long at the last tick.
+    expired: bool,
     /// A scope that was stale at the last tick was read since.
     mended: bool,
 }
@@ -63,7 +70,9 @@ struct Trouble {
     since: Instant,
     failures: u32,
     error: Arc<RegistryError>,
-    stale: bool,
+    /// Since when it is past its bound, as of the last tick.
+    stale: Option<Instant>,
+    expired: bool,
 }
 
 impl Freshness {
@@ -71,14 +80,31 @@ impl Freshness {
         Self {
             bound,
             confirmed: None,
+            restored: false,
             waits_for_a_part: false,
             failures: 0,
             last_failure: None,
             troubles: BTreeMap::new(),
             phase: Phase::Connecting,
-            stale: false,
+            stale: None,
+            keep_for: None,
+            expired: false,
             mended: false,
         }
+    }
+
+    /// What is known was read from disk, and last confirmed by the registry then.
+    pub(crate) fn restore(&mut self, confirmed: Instant) {
+        self.confirmed = Some(confirmed);
+        self.restored = true;
+    }
+
+    pub(crate) fn set_outage(&mut self, outage: Outage) {
+        self.keep_for = match outage {
+            Outage::Keep | Outage::Degrade => None,
+            Outage::KeepFor(time) => Some(time),
+            Outage::Drop => Some(Duration::ZERO),
+        };
     }
 
     pub(crate) fn set_bound(&mut self, bound: Duration) {
@@ -89,7 +115,7 @@ impl Freshness {
     pub(crate) fn confirm(&mut self, scope: &Scope, now: Instant) {
         if *scope == Scope::Registry {
             // Only complete knowledge makes a registry known in the first place.
-            if self.confirmed.is_some() {
+            if self.heard() {
                 self.confirmed = Some(now);
             }
             self.failures = 0;
@@ -107,6 +133,7 @@ impl Freshness {
     fn end_waiting(&mut self, now: Instant) {
         if std::mem::take(&mut self.waits_for_a_part) {
             self.confirmed = Some(now);
+            self.restored = false;
         }
     }
 
@@ -115,6 +142,7 @@ impl Freshness {
         if *scope == Scope::Registry {
             self.waits_for_a_part = false;
             self.confirmed = Some(now);
+            self.restored = false;
             self.failures = 0;
         } else {
             self.end_waiting(now);
@@ -123,7 +151,7 @@ impl Freshness {
         self.mended |= self
             .troubles
             .iter()
-            .any(|(held, trouble)| trouble.stale && over(held));
+            .any(|(held, trouble)| trouble.stale.is_some() && over(held));
         self.troubles.retain(|held, _| !over(held));
     }
 
@@ -138,7 +166,8 @@ impl Freshness {
             since: now,
             failures: 0,
             error: error.clone(),
-            stale: false,
+            stale: None,
+            expired: false,
         });
         trouble.failures = trouble.failures.saturating_add(1);
         trouble.error = error;
@@ -147,27 +176,39 @@ impl Freshness {
     /// The scope is in no trouble any more: it was read, or is gone.
     pub(crate) fn forget(&mut self, scope: &Scope) {
         let trouble = self.troubles.remove(scope);
-        self.mended |= trouble.is_some_and(|trouble| trouble.stale);
+        self.mended |= trouble.is_some_and(|trouble| trouble.stale.is_some());
     }
 
-    /// Lets time pass. True where the phase or the staleness of a scope changed.
+    /// Lets time pass. True where the phase or the staleness of a scope changed, or its time is over.
     pub(crate) fn tick(&mut self, now: Instant) -> bool {
-        let bound = self.bound;
+        let (bound, keep_for) = (self.bound, self.keep_for);
+        let expired = |stale: Option<Instant>| {
+            let since = |stale| now.saturating_duration_since(stale);
+            stale.is_some_and(|stale| keep_for.is_some_and(|keep_for| since(stale) >= keep_for))
+        };
         let mut changed = std::mem::take(&mut self.mended);
         for trouble in self.troubles.values_mut() {
+            let before = (trouble.stale.is_some(), trouble.expired);
             let stale = trouble.failures >= FAILURES || now.saturating_duration_since(trouble.since) >= bound;
-            changed |= stale != trouble.stale;
-            trouble.stale = stale;
+            trouble.stale = stale.then(|| trouble.stale.unwrap_or(now));
+            trouble.expired = expired(trouble.stale);
+            changed |= before != (stale, trouble.expired);
         }
-        let stale = self.failures >= FAILURES
-            || self
-                .confirmed
-                .is_some_and(|confirmed| now.saturating_duration_since(confirmed) >= bound);
-        changed |= stale != self.stale;
-        self.stale = stale;
+        let before = (self.stale.is_some(), self.expired);
+        let over = |confirmed: Instant| now.saturating_duration_since(confirmed) >= bound;
+        let stale = self.restored || self.failures >= FAILURES || self.confirmed.is_some_and(over);
+        // What was read from disk is stale since its bound passed, before this start perhaps.
+        let since = match self.confirmed {
+            Some(confirmed) if self.restored => confirmed.checked_add(bound).map_or(now, |at| at.min(now)),
+            _ => now,
+        };
+        self.stale = stale.then(|| self.stale.unwrap_or(since));
+        self.expired = expired(self.stale);
+        changed |= before != (stale, self.expired);
+        let parts_are_stale = || self.troubles.values().any(|trouble| trouble.stale.is_some());
         let phase = match self.confirmed {
             None => Phase::Connecting,
-            Some(_) if stale || self.troubles.values().any(|trouble| trouble.stale) => Phase::Stale,
+            Some(_) if stale || parts_are_stale() => Phase::Stale,
             Some(_) => Phase::Synced,
         };
         changed |= phase != self.phase;
@@ -181,10 +222,17 @@ impl Freshness {
             .confirmed
             .filter(|_| self.failures < FAILURES)
             .and_then(|at| at.checked_add(self.bound));
-        let parts = self.troubles.values().filter(|trouble| !trouble.stale);
+        let parts = self.troubles.values().filter(|trouble| trouble.stale.is_none());
+        let stale = self
+            .troubles
+            .values()
+            .map(|trouble| trouble.stale)
+            .chain([self.stale]);
+        let ends = stale.filter_map(|stale| stale?.checked_add(self.keep_for?));
         parts
             .filter_map(|trouble| trouble.since.checked_add(self.bound))
             .chain(whole)
+            .chain(ends)
             .filter(|at| *at > now)
             .min()
     }
@@ -193,16 +241,29 @@ impl Freshness {
         self.phase
     }
 
+    /// Something is known, by the registry's word or from disk.
     pub(crate) fn synced(&self) -> bool {
         self.confirmed.is_some()
     }
 
+    /// Something is known by the registry's own word.
+    pub(crate) fn heard(&self) -> bool {
+        self.confirmed.is_some() && !self.restored
+    }
+
     /// Whether what is known of a service was out of date at the last tick, and no word of it came since.
     pub(crate) fn is_stale(&self, id: &ServiceId) -> bool {
-        let stale = |scope: Scope| self.troubles.get(&scope).is_some_and(|trouble| trouble.stale);
-        self.stale
-            || (!self.troubles.is_empty()
-                && (stale(Scope::Service(id.clone())) || stale(Scope::Group(id.group().clone()))))
+        self.stale.is_some() || self.in_trouble(id, |trouble| trouble.stale.is_some())
+    }
+
+    /// Whether what is known of a service was out of date for so long that it does not take part.
+    pub(crate) fn is_expired(&self, id: &ServiceId) -> bool {
+        self.expired || self.in_trouble(id, |trouble| trouble.expired)
+    }
+
+    fn in_trouble(&self, id: &ServiceId, condition: impl Fn(&Trouble) -> bool) -> bool {
+        let is = |scope: Scope| self.troubles.get(&scope).is_some_and(&condition);
+        !self.troubles.is_empty() && (is(Scope::Service(id.clone())) || is(Scope::Group(id.group().clone())))
     }
 
     /// What is in trouble: the whole first, then its parts, at most 100 of them. A registry whose every service is in
@@ -220,7 +281,7 @@ impl Freshness {
             });
         let parts = self.troubles.iter().map(|(scope, trouble)| DegradedScope {
             scope: scope.clone(),
-            stale: trouble.stale,
+            stale: trouble.stale.is_some(),
             failures: trouble.failures,
             error: trouble.error.report(),
         });
@@ -256,6 +317,14 @@ struct LiveState {
     panics: u64,
     last_error: Option<LastError>,
     degraded: Vec<DegradedScope>,
+    restored: bool,
+    stale: Option<Instant>,
+    outage: Outage,
+    holding: Option<Holding>,
+    comparisons: u64,
+    repaired: u64,
+    saved: Option<Timestamp>,
+    save_error: Option<String>,
 }
 
 /// The last thing that went wrong.
@@ -281,11 +350,43 @@ impl Live {
         let mut state = lock(&self.state);
         if state.confirmed != freshness.confirmed {
             state.confirmed = freshness.confirmed;
-            state.confirmed_at = freshness.confirmed.map(|_| Timestamp::now());
+            state.confirmed_at = freshness.confirmed.map(|at| ago(at.elapsed()));
         }
+        state.restored = freshness.restored;
+        state.stale = freshness.stale;
         if !(state.degraded.is_empty() && freshness.failures == 0 && freshness.troubles.is_empty()) {
             state.degraded = freshness.degraded();
         }
+    }
+
+    pub(crate) fn note_survival(
+        &self,
+        outage: Outage,
+        holding: Option<Holding>,
+        (comparisons, repaired): (u64, u64),
+    ) {
+        let mut state = lock(&self.state);
+        state.outage = outage;
+        state.holding = holding;
+        state.comparisons = comparisons;
+        state.repaired = repaired;
+    }
+
+    /// What is held was written to disk, or could not be.
+    pub(crate) fn note_saved(&self, result: Result<Timestamp, String>) {
+        let mut state = lock(&self.state);
+        match result {
+            Ok(saved) => {
+                state.saved = Some(saved);
+                state.save_error = None;
+            }
+            Err(error) => state.save_error = Some(error),
+        }
+    }
+
+    /// When the registry last confirmed what is known of it.
+    pub(crate) fn last_confirmed(&self) -> Option<Timestamp> {
+        lock(&self.state).confirmed_at
     }
 
     pub(crate) fn note_attempt(&self) {
@@ -332,15 +433,33 @@ impl Live {
             skipped: self.meter.skipped(),
             connections: self.meter.connections(),
             note: self.meter.note(),
-            restored: false,
-            held: None,
-            outage: OutageStatus::default(),
-            comparisons: 0,
-            repaired: 0,
-            saved: None,
-            save_error: None,
+            restored: state.restored,
+            held: state.holding.as_ref().map(|holding| HeldBack {
+                endpoints: holding.endpoints,
+                services: holding.services,
+                names: holding.names.clone(),
+                since: ago(holding.since.elapsed()),
+                remaining: holding.due.saturating_duration_since(Instant::now()),
+            }),
+            outage: OutageStatus {
+                policy: state.outage,
+                since: state.stale.map(|stale| ago(stale.elapsed())),
+                remaining: match (state.outage, state.stale) {
+                    (Outage::KeepFor(time), Some(stale)) => Some(time.saturating_sub(stale.elapsed())),
+                    _ => None,
+                },
+            },
+            comparisons: state.comparisons,
+            repaired: state.repaired,
+            saved: state.saved,
+            save_error: state.save_error.clone(),
         }
     }
+}
+
+fn ago(time: Duration) -> Timestamp {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(millis))
 }
 
 /// A registry as of one snapshot.

@@ -13,8 +13,6 @@
 //!
 //! Everything here blocks: it is for a thread that may.
 
-#![allow(dead_code, reason = "wired by discovery next")]
-
 mod decode;
 mod encode;
 mod error;

@@ -1,13 +1,14 @@
 //! Putting a discovery together.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::keeper::Place;
 use super::task::Task;
 use super::{Discovery, Latency, Shared};
 use crate::cell::Cell;
@@ -107,6 +108,7 @@ impl DiscoveryBuilder {
     /// Where two registries have the same name, or there is no runtime.
     pub fn start(self) -> Result<Discovery, Error> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let place = Arc::new(Place::open(self.state_dir.as_deref()));
         let (inputs, receiver) = mpsc::channel(64);
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
@@ -117,11 +119,13 @@ impl DiscoveryBuilder {
             stop: stop.clone(),
             tasks: TaskTracker::new(),
             latency: Latency::default(),
+            place: Mutex::new(place.clone()),
         });
         let interval = self.publish_interval.unwrap_or(Duration::from_millis(10));
         let mut task = Task::new(shared.clone(), self.settings, interval);
         for (id, registry, options) in self.registries {
-            task.add(id, registry, options)?;
+            let saved = place.load(&id, &*registry);
+            task.add(id, registry, options, saved)?;
         }
         task.begin();
         shared.tasks.spawn_on(task.run(receiver), &runtime);

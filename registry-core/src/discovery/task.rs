@@ -8,13 +8,15 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::keeper::Keeper;
 use super::{Input, Shared};
 use crate::engine::{Engine, EngineSettings};
 use crate::error::Error;
 use crate::model::RegistryId;
 use crate::options::RegistryOptions;
-use crate::registry::{Control, Meter, ServiceRegistry};
+use crate::registry::{Control, Meter, Resync, ServiceRegistry, lock};
 use crate::snapshot::Snapshot;
+use crate::store::Saved;
 use crate::supervisor::Supervisor;
 
 /// A look at the clock at least this often, so that old snapshots are let go.
@@ -32,6 +34,7 @@ pub(super) struct Task {
     /// Snapshots that readers may still hold. They are dropped here, never by a reader: freeing the last reference to
     /// much of a snapshot takes milliseconds.
     retired: Vec<Arc<Snapshot>>,
+    keeper: Keeper,
 }
 
 /// One supervisor at work.
@@ -46,8 +49,8 @@ struct Session {
 
 impl Task {
     pub(super) fn new(shared: Arc<Shared>, settings: EngineSettings, interval: Duration) -> Self {
+        let store = lock(&shared.place).store();
         Self {
-            shared,
             engine: Engine::new(settings, Instant::now()),
             sessions: HashMap::new(),
             next_session: 0,
@@ -55,6 +58,8 @@ impl Task {
             last_publication: None,
             arrived: None,
             retired: Vec::new(),
+            keeper: Keeper::new(store, shared.tasks.clone()),
+            shared,
         }
     }
 
@@ -63,9 +68,9 @@ impl Task {
         loop {
             let wake = self.advance();
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 input = inputs.recv() => {
-                    let Some(input) = input else { return };
+                    let Some(input) = input else { break };
                     self.take(input);
                     // What is waiting already is published together.
                     for _ in 0..64 {
@@ -76,6 +81,8 @@ impl Task {
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
+        self.keeper.finish(&self.engine).await;
+        *lock(&self.shared.place) = Arc::default();
     }
 
     /// Publishes which registries there are, before anything is known of them: a name that nobody was asked about is
@@ -90,6 +97,9 @@ impl Task {
     fn advance(&mut self) -> Instant {
         let now = Instant::now();
         let deadline = self.engine.tick(now);
+        for (id, wish) in self.engine.take_wishes() {
+            self.resync(&id, wish);
+        }
         let mut wake = deadline.unwrap_or(now + IDLE).min(now + IDLE);
         if self.engine.has_changes() {
             let due = self.last_publication.map_or(now, |last| last + self.interval);
@@ -100,6 +110,9 @@ impl Task {
             }
         }
         self.note_readiness(now);
+        if let Some(at) = self.keeper.advance(&self.engine, now) {
+            wake = wake.min(at);
+        }
         // Last, as much may come free at once: nobody waits for it.
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         wake
@@ -154,9 +167,10 @@ impl Task {
                 id,
                 registry,
                 options,
+                saved,
                 done,
             } => {
-                let _ = done.send(self.add(id, registry, *options));
+                let _ = done.send(self.add(id, registry, *options, saved));
             }
             Input::Replace {
                 id,
@@ -171,16 +185,19 @@ impl Task {
                     session.stop.cancel();
                 }
                 let _ = done.send(self.engine.remove(&id));
+                self.keeper.forget(id);
             }
             Input::Acknowledge { id, done } => {
                 let _ = done.send(self.engine.acknowledge(&id));
             }
             Input::Policies(policies) => self.engine.set_policies(policies),
-            Input::Resync(id, wish) => {
-                if let Some(session) = self.sessions.get(&id) {
-                    session.control.request_resync(wish);
-                }
-            }
+            Input::Resync(id, wish) => self.resync(&id, wish),
+        }
+    }
+
+    fn resync(&self, id: &RegistryId, wish: Resync) {
+        if let Some(session) = self.sessions.get(id) {
+            session.control.request_resync(wish);
         }
     }
 
@@ -193,10 +210,22 @@ impl Task {
         id: RegistryId,
         registry: Arc<dyn ServiceRegistry>,
         options: RegistryOptions,
+        saved: Result<Option<Saved>, String>,
     ) -> Result<(), Error> {
         let meter = Arc::new(Meter::default());
         self.engine
             .add(id.clone(), &*registry, options.clone(), meter.clone())?;
+        if let Some(live) = self.engine.live(&id) {
+            match saved {
+                Ok(None) => {}
+                Ok(Some(saved)) => {
+                    live.note_saved(Ok(saved.saved));
+                    self.engine.restore(&id, saved, Instant::now());
+                }
+                Err(error) => live.note_saved(Err(error)),
+            }
+            self.keeper.keep(&id, &*registry, live);
+        }
         self.open(id, registry, options, meter);
         Ok(())
     }
@@ -217,6 +246,9 @@ impl Task {
         if reopen {
             session.stop.cancel();
             let registry = registry.unwrap_or_else(|| session.registry.clone());
+            if let Some(live) = self.engine.live(id) {
+                self.keeper.keep(id, &*registry, live);
+            }
             let meter = session.meter.clone();
             self.engine.interrupted(id, None, Instant::now());
             self.open(id.clone(), registry, options, meter);

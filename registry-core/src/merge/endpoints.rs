@@ -15,6 +15,7 @@ pub(super) struct Input {
     pub(super) registry: RegistryId,
     pub(super) endpoints: EndpointSet,
     pub(super) stale: bool,
+    pub(super) degraded: bool,
     pub(super) priority: u8,
     pub(super) binding: Binding,
 }
@@ -24,8 +25,19 @@ impl Input {
     fn same_terms(&self, other: &Self) -> bool {
         self.registry == other.registry
             && self.stale == other.stale
+            && self.degraded == other.degraded
             && self.priority == other.priority
             && self.binding == other.binding
+    }
+}
+
+impl Input {
+    /// What this source says of the health of one of its endpoints.
+    fn opinion(&self, endpoint: &Endpoint) -> Health {
+        match endpoint.health() {
+            Health::Healthy if self.degraded && !endpoint.administrative() => Health::Degraded,
+            health => health,
+        }
     }
 }
 
@@ -95,13 +107,16 @@ fn at_place(inputs: &[Input], place: &Endpoint) -> Vec<Arc<Endpoint>> {
 fn one(inputs: &[Input], group: &[(usize, &Arc<Endpoint>)]) -> Arc<Endpoint> {
     let (first_at, first) = group[0];
     let input = &inputs[first_at];
-    if group.len() == 1 && first_at == 0 && input.priority == 0 && input.binding == Binding::default() {
+    let as_said = first_at == 0 && input.priority == 0 && input.binding == Binding::default();
+    if group.len() == 1 && as_said && input.opinion(first) == first.health() {
         return first.clone();
     }
     let fresh = |(at, endpoint): &&(usize, &Arc<Endpoint>)| {
         (!inputs[*at].stale && !endpoint.held()) || endpoint.administrative()
     };
-    let worst = |health: Health, (_, endpoint): &(usize, &Arc<Endpoint>)| health.worse(endpoint.health());
+    let worst = |health: Health, (at, endpoint): &(usize, &Arc<Endpoint>)| {
+        health.worse(inputs[*at].opinion(endpoint))
+    };
     // Stale sources are heard where no fresh one has an opinion: an outage alone must not undrain an endpoint.
     let health = match group.iter().filter(fresh).fold(Health::Unknown, worst) {
         Health::Unknown => group.iter().fold(Health::Unknown, worst),

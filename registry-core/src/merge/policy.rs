@@ -16,6 +16,8 @@ pub struct Claimant<'a> {
     pub record: &'a ServiceRecord,
     /// True where its word is older than its bound.
     pub stale: bool,
+    /// True where what it calls healthy counts as degraded, because it is stale.
+    pub degraded: bool,
 }
 
 /// Decides which claimants take part in a service, in which order, and at which priority.

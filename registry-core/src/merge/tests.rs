@@ -57,6 +57,7 @@ fn merged(records: &[ServiceRecord; 3], stale: bool, last: Option<&Basis>) -> (S
             order: u32::try_from(at).unwrap(),
             record: &records[at],
             stale: stale && at == 2,
+            degraded: false,
         })
         .collect();
     merge(&"web.mesh".into(), &claimants, &Fallback, Vec::new(), last).unwrap()

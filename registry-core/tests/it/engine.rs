@@ -40,10 +40,11 @@ pub(crate) fn id(name: &str) -> RegistryId {
     name.parse().unwrap()
 }
 
-/// Options with that hostname template.
+/// Options with that hostname template, and without a guard: most tests have few endpoints, and take them away.
 pub(crate) fn hostname(template: &str) -> RegistryOptions {
     RegistryOptions {
         hostname: Some(template.parse().unwrap()),
+        guard: None,
         ..RegistryOptions::default()
     }
 }

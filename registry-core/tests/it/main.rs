@@ -7,4 +7,6 @@ mod listing;
 mod merging;
 mod names;
 mod properties;
+mod restart;
 mod running;
+mod survival;

@@ -1,0 +1,447 @@
+//! How a shard survives what it is told: implausible losses are held back until they are confirmed, and what is held
+//! is compared with complete knowledge from time to time.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::entry::{Back, Entry};
+use super::ledger::Ledger;
+use super::{Change, RegistryState};
+use crate::endpoint_set::EndpointSet;
+use crate::error::RegistryError;
+use crate::event::Scope;
+use crate::model::{Endpoint, ServiceId, ServiceRecord};
+use crate::options::Guard;
+use crate::registry::Resync;
+
+/// How many services a log line or a status names at most.
+const NAMED: usize = 100;
+
+#[derive(Debug, Default)]
+pub(super) struct Survival {
+    ledger: Ledger,
+    /// Endpoints of all services, with those that are held back.
+    total: usize,
+    /// Losses count: something was known before.
+    counting: bool,
+    /// What the first complete knowledge of a new backend lacks is no loss.
+    forgiving: bool,
+    /// What went since the last publication, as it was before.
+    losses: Vec<(ServiceId, ServiceRecord)>,
+    /// Services of which something is held back, and since when at the earliest.
+    held: BTreeSet<ServiceId>,
+    since: Option<Instant>,
+    /// Something came or went since losses were last judged.
+    unsettled: bool,
+    /// The session has given complete knowledge.
+    listed: bool,
+    /// When complete knowledge was asked for that may confirm a loss.
+    asked: Option<Instant>,
+    /// When the next comparison is due, and when the one under way was asked for.
+    compare: Option<Instant>,
+    comparing: Option<Instant>,
+    comparisons: u64,
+    repaired: u64,
+    wishes: Vec<Resync>,
+}
+
+/// What is held back of a registry, for its status.
+#[derive(Debug, Clone)]
+pub(crate) struct Holding {
+    pub(crate) endpoints: usize,
+    pub(crate) services: usize,
+    pub(crate) names: Vec<ServiceId>,
+    pub(crate) since: Instant,
+    pub(crate) due: Instant,
+}
+
+impl Survival {
+    /// Notes that this took the place of that.
+    pub(super) fn note(
+        &mut self,
+        id: &ServiceId,
+        last: Option<&Entry>,
+        next: Option<&Entry>,
+        explicit: bool,
+        guard: Option<&Guard>,
+        now: Instant,
+    ) {
+        let size = |entry: Option<&Entry>| entry.map_or(0, |entry| entry.record().endpoints().len());
+        let (before, after) = (size(last), size(next));
+        self.total = self.total + after - before;
+        let held = next
+            .and_then(Entry::back)
+            .map_or(0, |back| back.endpoints().len());
+        if held > 0 {
+            self.held.insert(id.clone());
+        } else if !self.held.is_empty() {
+            self.held.remove(id);
+        }
+        if self.held.is_empty() {
+            self.since = None;
+        }
+        let Some(guard) = guard.filter(|_| self.counting) else {
+            return;
+        };
+        self.unsettled |= self.ledger.hold(id, held);
+        if after == before || (explicit && after < before) {
+            return;
+        }
+        self.unsettled = true;
+        if let Some(last) = last.filter(|_| after < before) {
+            self.losses.push((id.clone(), last.record().clone()));
+        }
+        #[allow(clippy::cast_possible_wrap, reason = "far fewer endpoints than 2^63")]
+        let change = after as i64 - before as i64;
+        self.ledger.record(id, change, now, guard.window);
+    }
+
+    /// What there is now is what losses are measured by.
+    pub(super) fn forget_losses(&mut self) {
+        self.ledger.reset();
+        self.losses.clear();
+    }
+
+    /// What was lost until now is published.
+    pub(super) fn published(&mut self) {
+        self.losses.clear();
+    }
+
+    /// The watch ended: what was asked of it will not be answered, and the next one begins with a listing that nobody
+    /// asked for.
+    pub(super) fn session_ended(&mut self) {
+        self.listed = false;
+        self.asked = None;
+        self.comparing = None;
+    }
+
+    /// What the next complete knowledge lacks is no loss: it comes from another backend.
+    pub(super) fn forgive(&mut self) {
+        self.forgiving = true;
+    }
+
+    /// True where what is held may be kept for a later start: it is what this backend said.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.forgiving
+    }
+
+    pub(super) fn comparisons(&self) -> (u64, u64) {
+        (self.comparisons, self.repaired)
+    }
+}
+
+impl RegistryState {
+    /// What was known before this start, to begin with.
+    pub(super) fn start_counting(&mut self) {
+        self.survival.counting = true;
+        self.survival.forget_losses();
+    }
+
+    /// Complete knowledge of the whole registry came, by a listing which `begun` then and left these scopes `unread`.
+    /// So many services were `different` by it.
+    pub(super) fn listed(
+        &mut self,
+        begun: Instant,
+        unread: &[(Scope, Arc<RegistryError>)],
+        different: usize,
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) {
+        self.survival.listed = true;
+        if std::mem::take(&mut self.survival.forgiving) {
+            self.release(|_, _| true, true, now, changes);
+            self.survival.forget_losses();
+        }
+        if self.survival.comparing.is_some_and(|asked| begun >= asked) {
+            self.survival.comparing = None;
+            self.survival.comparisons += 1;
+            self.survival.repaired += different as u64;
+            if different > 0 {
+                tracing::warn!(registry = %self.id, services = different, "a comparison with complete knowledge found services that differed; they are put right");
+            }
+        }
+        let asked = self.survival.asked.filter(|asked| begun >= *asked);
+        if let (Some(asked), Some(guard)) = (asked, self.options.guard) {
+            self.survival.asked = None;
+            let confirmed = |id: &ServiceId, since: Instant| {
+                since + guard.hold <= asked && !unread.iter().any(|(scope, _)| scope.contains(id))
+            };
+            let gone = self.release(confirmed, true, now, changes);
+            if gone > 0 {
+                tracing::warn!(registry = %self.id, endpoints = gone, "complete knowledge confirmed the loss of endpoints that were held back; they are gone");
+            }
+        }
+    }
+
+    /// Lets go of everything that is held back.
+    pub(crate) fn acknowledge(&mut self, now: Instant, changes: &mut Vec<Change>) -> usize {
+        let gone = self.release(|_, _| true, true, now, changes);
+        self.survival.forget_losses();
+        self.survival.asked = None;
+        if gone > 0 {
+            tracing::warn!(registry = %self.id, endpoints = gone, "an operator let go of endpoints that were held back");
+        }
+        self.note();
+        gone
+    }
+
+    /// Holds back what went and should not be believed yet, lets go of what is plausible by now, and asks the registry
+    /// for complete knowledge where it is time to. True where what is held back changed.
+    pub(super) fn settle(&mut self, now: Instant, changes: &mut Vec<Change>) -> bool {
+        if !self.survival.counting && self.freshness.heard() {
+            self.start_counting();
+        }
+        self.compare(now);
+        let Some(guard) = self.options.guard else {
+            self.survival.losses.clear();
+            return self.release(|_, _| true, true, now, changes) > 0;
+        };
+        if self.survival.losses.is_empty() && self.survival.held.is_empty() {
+            return false;
+        }
+        let slid = self.survival.ledger.slide(now, guard.window);
+        if !std::mem::take(&mut self.survival.unsettled) && !slid {
+            self.ask(&guard, now);
+            return false;
+        }
+        let beyond = self.survival.ledger.is_beyond(&guard, self.survival.total);
+
+        let losses = std::mem::take(&mut self.survival.losses);
+        let mut held = 0;
+        for (id, before) in &losses {
+            if self.is_suspicious(id, &guard, beyond) {
+                held += self.hold_back(id, before, now, changes);
+            }
+        }
+        self.survival.losses = losses;
+        if held > 0 {
+            let names: Vec<String> = self
+                .survival
+                .held
+                .iter()
+                .take(5)
+                .map(ToString::to_string)
+                .collect();
+            tracing::warn!(
+                registry = %self.id,
+                endpoints = held,
+                of = self.survival.total,
+                services = self.survival.held.len(),
+                such_as = names.join(", "),
+                "so many endpoints went at once that they are held back; they go when complete knowledge confirms it in {:?}, or an operator",
+                guard.hold
+            );
+        }
+        let plausible: BTreeSet<ServiceId> = self
+            .survival
+            .held
+            .iter()
+            .filter(|id| !self.is_suspicious(id, &guard, beyond))
+            .cloned()
+            .collect();
+        let gone = self.release(|id, _| plausible.contains(id), false, now, changes);
+        if gone > 0 {
+            tracing::info!(registry = %self.id, endpoints = gone, "the loss of endpoints that were held back is plausible by now; they are gone");
+        }
+        self.survival.unsettled = false;
+        self.survival.since = self.held_since();
+        self.ask(&guard, now);
+        held + gone > 0
+    }
+
+    fn is_suspicious(&self, id: &ServiceId, guard: &Guard, beyond: bool) -> bool {
+        let ledger = &self.survival.ledger;
+        let total = || {
+            self.records
+                .get(id)
+                .map_or(0, |entry| entry.record().endpoints().len())
+        };
+        (beyond && ledger.loss_of(id) > 0)
+            || (guard.per_service && ledger.service_is_beyond(guard, id, total()))
+    }
+
+    /// Brings back what went of a service, marked. Returns how many endpoints.
+    fn hold_back(
+        &mut self,
+        id: &ServiceId,
+        before: &ServiceRecord,
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) -> usize {
+        let entry = self.records.get(id);
+        let known = entry.map(|entry| entry.record().endpoints());
+        let mut missing: Vec<(Instant, Arc<Endpoint>)> = before
+            .endpoints()
+            .iter()
+            .filter(|endpoint| known.is_none_or(|known| known.get(endpoint).is_none()))
+            .map(|endpoint| (now, Arc::new(endpoint.held_back())))
+            .collect();
+        let count = missing.len();
+        if count == 0 {
+            return 0;
+        }
+        let back = entry.and_then(Entry::back);
+        missing.extend(back.iter().flat_map(|back| back.endpoints()).cloned());
+        let next = match entry.and_then(Entry::delivered).cloned() {
+            Some(delivered) => beside(delivered, missing, before),
+            None => alone(missing, before),
+        };
+        self.replace(id, Some(next), false, now, changes);
+        count
+    }
+
+    /// Lets go of what is held back where the condition on service and time since when holds. What is `settled` is no
+    /// loss any more; the rest counts as one from now on. Returns how many endpoints.
+    fn release(
+        &mut self,
+        condition: impl Fn(&ServiceId, Instant) -> bool,
+        settled: bool,
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) -> usize {
+        let mut gone = 0;
+        for id in self.survival.held.clone() {
+            let Some(entry) = self.records.get(&id) else {
+                continue;
+            };
+            let Some(back) = entry.back() else { continue };
+            let (go, stay): (Vec<_>, Vec<_>) = back
+                .endpoints()
+                .iter()
+                .cloned()
+                .partition(|(since, _)| condition(&id, *since));
+            if go.is_empty() {
+                continue;
+            }
+            gone += go.len();
+            let next = match entry.delivered().cloned() {
+                Some(delivered) => Some(beside(delivered, stay, entry.record())),
+                None if stay.is_empty() => None,
+                None => Some(alone(stay, entry.record())),
+            };
+            self.replace(&id, next, settled, now, changes);
+        }
+        if gone > 0 {
+            self.survival.since = self.held_since();
+        }
+        gone
+    }
+
+    /// Asks for complete knowledge that may confirm a loss, once it was held back for long enough.
+    fn ask(&mut self, guard: &Guard, now: Instant) {
+        let Some(due) = self.confirmation_due() else {
+            return;
+        };
+        if self.survival.listed && due <= now {
+            self.survival.asked = Some(now);
+            self.survival.wishes.push(Resync {
+                scope: Scope::Registry,
+                strong: true,
+            });
+            tracing::info!(registry = %self.id, held = self.survival.ledger.held(), hold = ?guard.hold, "asking for complete knowledge that may confirm the loss of endpoints");
+        }
+    }
+
+    /// When the registry is asked to confirm a loss, for the first time or again.
+    fn confirmation_due(&self) -> Option<Instant> {
+        let hold = self.options.guard?.hold;
+        let since = self.survival.since?;
+        // An answer that did not come is asked for again.
+        Some(self.survival.asked.unwrap_or(since) + hold)
+    }
+
+    /// Since when something is held back.
+    fn held_since(&self) -> Option<Instant> {
+        let entries = self
+            .survival
+            .held
+            .iter()
+            .filter_map(|id| self.records.get(id)?.back());
+        entries.flat_map(Back::endpoints).map(|(since, _)| *since).min()
+    }
+
+    /// Asks for complete knowledge from time to time, to compare what is held with it.
+    fn compare(&mut self, now: Instant) {
+        let Some(interval) = self.options.compare.filter(|_| self.survival.listed) else {
+            self.survival.compare = None;
+            return;
+        };
+        let due = *self
+            .survival
+            .compare
+            .get_or_insert_with(|| now + jittered(interval));
+        if due <= now {
+            self.survival.compare = Some(now + jittered(interval));
+            self.survival.comparing = Some(now);
+            self.survival.wishes.push(Resync {
+                scope: Scope::Registry,
+                strong: false,
+            });
+        }
+    }
+
+    /// Complete knowledge that is wanted of the watch.
+    pub(crate) fn take_wishes(&mut self) -> Vec<Resync> {
+        std::mem::take(&mut self.survival.wishes)
+    }
+
+    /// When `tick` may next have something to say.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let own = [self.survival.compare, self.confirmation_due()];
+        own.into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .chain(self.freshness.deadline(now))
+            .min()
+    }
+
+    /// What is held back, if anything.
+    pub(super) fn holding(&self) -> Option<Holding> {
+        let (since, guard) = (self.survival.since?, self.options.guard?);
+        Some(Holding {
+            endpoints: usize::try_from(self.survival.ledger.held()).unwrap_or_default(),
+            services: self.survival.held.len(),
+            names: self.survival.held.iter().take(NAMED).cloned().collect(),
+            since,
+            due: since + guard.hold,
+        })
+    }
+}
+
+/// What the registry says of a service, and beside it what it no longer lists. `last` is what is known of it until now.
+pub(super) fn beside(
+    delivered: ServiceRecord,
+    missing: Vec<(Instant, Arc<Endpoint>)>,
+    last: &ServiceRecord,
+) -> (ServiceRecord, Option<Box<Back>>) {
+    let Some(back) = Back::new(Some(delivered.clone()), missing) else {
+        return (delivered, None);
+    };
+    let endpoints = back.beside(delivered.endpoints()).rebased_on(last.endpoints());
+    (
+        ServiceRecord::new(delivered.meta().clone(), endpoints),
+        Some(back),
+    )
+}
+
+/// A service that the registry does not list any more, and what is held back of it.
+pub(super) fn alone(
+    missing: Vec<(Instant, Arc<Endpoint>)>,
+    last: &ServiceRecord,
+) -> (ServiceRecord, Option<Box<Back>>) {
+    let back = Back::new(None, missing);
+    let endpoints = back
+        .as_ref()
+        .map_or_else(EndpointSet::default, |back| back.beside(&EndpointSet::default()));
+    (ServiceRecord::new(last.meta().clone(), endpoints), back)
+}
+
+/// The interval give or take a quarter, so that registries and daemons do not stay in step.
+fn jittered(interval: Duration) -> Duration {
+    let random = u32::from(RandomState::new().hash_one(0_u8).to_le_bytes()[0]);
+    interval * 3 / 4 + interval / 2 * random / 256
+}
