@@ -45,7 +45,11 @@
 //!
 //! # What it promises
 //!
-//! - **An error is not an empty answer.** Only a complete listing, or a word on a single service, removes anything.
+//! - **An error is not an empty answer.** Only a complete listing, or a word on a single service, removes anything; and
+//!   where that takes implausibly much at once, it is [held back](Guard) until it is confirmed.
+//! - **No start is empty.** With a [state directory](DiscoveryBuilder::state_dir) what was known last is served from the
+//!   first moment on, marked stale, and what registries say then is measured by it.
+//! - **An outage is visible, and a choice.** [`Outage`] says what becomes of endpoints that nothing is heard of.
 //! - **Readers never wait.** A snapshot is one load away, and never changes under its reader.
 //! - **A change costs what changed**: the bucket of about 64 endpoints around it and a path in the map of services.
 //! - **The result is a pure function** of what the registries say: any order of arrival gives the same hashes.

@@ -193,7 +193,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn acceptance_5_any_interleaving_ends_in_the_same_hash(steps in steps(), order in Just(REGISTRIES).prop_shuffle()) {
+    fn acceptance_5_pain_4_any_interleaving_ends_in_the_same_hash(steps in steps(), order in Just(REGISTRIES).prop_shuffle()) {
         let (world, truth, followed) = run(&steps);
 
         let mut fresh = self::world();
@@ -218,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn registries_that_are_added_and_removed_leave_no_trace(steps in steps()) {
+    fn pain_4_registries_that_are_added_and_removed_leave_no_trace(steps in steps()) {
         let (mut world, truth, _) = run(&steps);
         world.engine.remove(&id("b")).unwrap();
         world.publish();

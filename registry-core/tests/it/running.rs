@@ -231,7 +231,7 @@ async fn acceptance_6_only_an_optional_registry_may_be_down_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_change_is_published_at_once_and_a_storm_at_intervals_with_its_last_value() {
+async fn pain_12_the_first_change_is_published_at_once_and_a_storm_at_intervals_with_its_last_value() {
     let registry = Scripted::new([web()]);
     let discovery = start(&[("a", &registry)]);
     until(&discovery, |snapshot| phase(snapshot, "a") == Some(Phase::Synced)).await;
