@@ -244,14 +244,14 @@ impl Engine {
     /// # Errors
     ///
     /// Where there is none of that name.
-    pub fn acknowledge(&mut self, id: &RegistryId) -> Result<usize, Error> {
+    pub fn acknowledge(&mut self, id: &RegistryId, now: Instant) -> Result<usize, Error> {
         let slot = self
             .slot(id)
             .ok_or_else(|| Error::UnknownRegistry { id: id.clone() })?;
         let mut changes = Vec::new();
         let gone = self.registries[slot]
             .as_mut()
-            .map_or(0, |state| state.acknowledge(Instant::now(), &mut changes));
+            .map_or(0, |state| state.acknowledge(now, &mut changes));
         self.reindex(slot, changes);
         Ok(gone)
     }

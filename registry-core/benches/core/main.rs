@@ -27,12 +27,13 @@ use runner::{Row, Samples, Settings, counted, timed};
 
 type Benchmark = fn(&Settings) -> Vec<Row>;
 
-const BENCHMARKS: [(&str, Benchmark); 8] = [
+const BENCHMARKS: [(&str, Benchmark); 9] = [
     ("change", change),
     ("service", service),
     ("batch", batch),
     ("equal", equal),
     ("load", load),
+    ("guard", guard),
     ("lookup", lookup),
     ("readers", readers),
     ("heap", heap),
@@ -272,6 +273,34 @@ fn load(settings: &Settings) -> Vec<Row> {
         rows.push(row.istio(istio));
     }
     rows
+}
+
+/// All of a registry goes at once, is held back, and comes again.
+fn guard(settings: &Settings) -> Vec<Row> {
+    let mut world = World::new(1_000, 100);
+    let (mut held, mut beside, mut again) = (Samples::default(), Samples::default(), Samples::default());
+    let holds = |snapshot: &Snapshot| {
+        let status = snapshot.registries()[0].status();
+        status.held.map_or(0, |held| held.endpoints)
+    };
+    for _ in 0..settings.runs(15) {
+        let (snapshot, took) = timed(|| world.publish(data::listing(Vec::new())).expect("marks"));
+        held.push(took);
+        assert_eq!((snapshot.endpoint_count(), holds(&snapshot)), (100_000, 100_000));
+        let one = Event::apply(world.records[7].clone());
+        let (snapshot, took) = timed(|| world.publish(vec![one]).expect("one service is back"));
+        beside.push(took);
+        assert_eq!(holds(&snapshot), 99_900);
+        let all = data::listing(world.records.clone());
+        let (snapshot, took) = timed(|| world.publish(all).expect("all are back"));
+        again.push(took);
+        assert_eq!((snapshot.endpoint_count(), holds(&snapshot)), (100_000, 0));
+    }
+    vec![
+        Row::of("100000 endpoints are held back", &held, None),
+        Row::of("  and one service of 1000 comes again", &beside, None),
+        Row::of("  and all of them", &again, None),
+    ]
 }
 
 /// By hostname, another one each time.

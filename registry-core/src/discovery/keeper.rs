@@ -16,6 +16,9 @@ use crate::registry::ServiceRegistry;
 use crate::status::Live;
 use crate::store::{Saved, Store};
 
+/// How often to look for changes.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Changes are collected for this long before they are written, so that a first listing is written as one.
 const DELAY: Duration = Duration::from_secs(1);
 
@@ -81,6 +84,8 @@ pub(super) struct Keeper {
     store: Option<Store>,
     tasks: TaskTracker,
     kept: HashMap<RegistryId, Kept>,
+    /// When to look for changes again: not with every batch of a busy registry.
+    look: Instant,
 }
 
 /// Where the file of one registry stands.
@@ -101,6 +106,7 @@ impl Keeper {
             store,
             tasks,
             kept: HashMap::new(),
+            look: Instant::now(),
         }
     }
 
@@ -141,30 +147,23 @@ impl Keeper {
         });
     }
 
-    /// Begins to write what is due, and says when to look again.
-    pub(super) fn advance(&mut self, engine: &Engine, now: Instant) -> Option<Instant> {
-        let store = self.store.as_ref()?;
-        let mut wake: Option<Instant> = None;
+    /// Begins to write what is due. To be called at least every [`LOOK`].
+    pub(super) fn advance(&mut self, engine: &Engine, now: Instant) {
+        let Some(store) = self.store.as_ref().filter(|_| self.look <= now) else {
+            return;
+        };
+        self.look = now + LOOK;
         for (id, kept) in &mut self.kept {
-            let Some(version) = engine.saved_version(id) else {
-                continue;
-            };
-            let due = kept.due(version, now);
-            if kept
+            let is_busy = kept
                 .writing
                 .as_ref()
-                .is_some_and(|writing| !writing.is_finished())
+                .is_some_and(|writing| !writing.is_finished());
+            if let Some(version) = engine.saved_version(id).filter(|_| !is_busy)
+                && kept.due(version, now) <= now
             {
-                // Looked at again when it ends, at the next look at the clock.
-                continue;
-            }
-            if due <= now {
                 kept.write(id, store, &self.tasks, engine, version, now);
-            } else {
-                wake = wake.into_iter().chain([due]).min();
             }
         }
-        wake
     }
 
     /// Writes all that is known, at the end.

@@ -110,9 +110,7 @@ impl Task {
             }
         }
         self.note_readiness(now);
-        if let Some(at) = self.keeper.advance(&self.engine, now) {
-            wake = wake.min(at);
-        }
+        self.keeper.advance(&self.engine, now);
         // Last, as much may come free at once: nobody waits for it.
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         wake
@@ -188,7 +186,7 @@ impl Task {
                 self.keeper.forget(id);
             }
             Input::Acknowledge { id, done } => {
-                let _ = done.send(self.engine.acknowledge(&id));
+                let _ = done.send(self.engine.acknowledge(&id, now));
             }
             Input::Policies(policies) => self.engine.set_policies(policies),
             Input::Resync(id, wish) => self.resync(&id, wish),

@@ -243,7 +243,11 @@ impl RegistryState {
             .filter(|id| !self.is_suspicious(id, &guard, beyond))
             .cloned()
             .collect();
-        let gone = self.release(|id, _| plausible.contains(id), false, now, changes);
+        let gone = if plausible.is_empty() {
+            0
+        } else {
+            self.release(|id, _| plausible.contains(id), false, now, changes)
+        };
         if gone > 0 {
             tracing::info!(registry = %self.id, endpoints = gone, "the loss of endpoints that were held back is plausible by now; they are gone");
         }
@@ -314,9 +318,6 @@ impl RegistryState {
                 .iter()
                 .cloned()
                 .partition(|(since, _)| condition(&id, *since));
-            if go.is_empty() {
-                continue;
-            }
             gone += go.len();
             let next = match entry.delivered().cloned() {
                 Some(delivered) => Some(beside(delivered, stay, entry.record())),

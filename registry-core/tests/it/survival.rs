@@ -262,10 +262,10 @@ async fn an_operator_confirms_at_once() {
     let mut world = world([service("web", 1, 20)]);
     world.list("a", [service("web", 1, 2)]);
     assert_eq!(counts(&mut world, "web.mesh"), (20, 18));
-    assert_eq!(world.engine.acknowledge(&id("a")).unwrap(), 18);
+    assert_eq!(world.engine.acknowledge(&id("a"), world.now).unwrap(), 18);
     assert_eq!((counts(&mut world, "web.mesh"), held(&mut world)), ((2, 0), 0));
-    assert_eq!(world.engine.acknowledge(&id("a")).unwrap(), 0);
-    assert!(world.engine.acknowledge(&id("nobody")).is_err());
+    assert_eq!(world.engine.acknowledge(&id("a"), world.now).unwrap(), 0);
+    assert!(world.engine.acknowledge(&id("nobody"), world.now).is_err());
     world.list("a", [service("web", 1, 1)]);
     assert_eq!(
         counts(&mut world, "web.mesh"),
