@@ -59,6 +59,9 @@ mod config;
 mod credential;
 mod error;
 mod fail_over;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod rate;
 mod request;
