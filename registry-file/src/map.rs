@@ -14,7 +14,7 @@ use registry_core::{
 };
 
 use self::judge::{Judge, Path};
-use crate::error::Error;
+use crate::error::{Error, short};
 use crate::wire::{self, At, Document, Items, Maybe, Pairs, Position, Word};
 
 /// Beyond this many errors nobody reads on.
@@ -55,7 +55,7 @@ fn syntax(file: &str, error: &serde_saphyr::Error) -> Error {
             file: file.to_owned(),
             line: u32::try_from(line).unwrap_or(u32::MAX),
             column: u32::try_from(column).unwrap_or(u32::MAX),
-            field: key.clone(),
+            field: short(key, 200),
             found: "the key a second time".to_owned(),
             expected: "each key once".to_owned(),
         };
@@ -69,7 +69,7 @@ fn syntax(file: &str, error: &serde_saphyr::Error) -> Error {
         file: file.to_owned(),
         line,
         column,
-        found: found.lines().collect::<Vec<_>>().join(" "),
+        found: short(&found, 300),
     }
 }
 

@@ -368,13 +368,17 @@ mapping! {
     }
 }
 
+/// How much text aliases may repeat beyond what a large file has anyway.
+const REPEATED_BYTES: usize = 16 * 1024 * 1024;
+
 /// Reads a whole file.
 pub(crate) fn read(source: &str) -> Result<At<Maybe<'_, Document<'_>>>, serde_saphyr::Error> {
-    // The size of the file bounds all of these; what aliases multiply has bounds of its own.
+    // The size of the file bounds all of these; how often aliases repeat what has a bound of its own. Texts do not: a
+    // few bytes of alias repeat one of any length.
     let budget = serde_saphyr::budget! {
         max_events: usize::MAX,
         max_nodes: usize::MAX,
-        max_total_scalar_bytes: usize::MAX,
+        max_total_scalar_bytes: source.len().saturating_mul(4).saturating_add(REPEATED_BYTES),
         max_merge_keys: usize::MAX,
         max_aliases: usize::MAX,
     };

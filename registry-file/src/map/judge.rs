@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::MAX_ERRORS;
-use crate::error::Error;
+use crate::error::{Error, short};
 use crate::wire::{At, Fields, Items, Maybe, Pairs, Position, Word};
 
 /// The way to a value, made text only where something is wrong with it.
@@ -82,15 +82,15 @@ impl<'a> Judge<'a> {
         }
         let field = match path {
             Path::Root => "the file".to_owned(),
-            path => path.to_string(),
+            path => short(&path.to_string(), 200),
         };
         self.errors.push(Error::Value {
             file: self.file.to_owned(),
             line: position.line,
             column: position.column,
             field,
-            found: found.into(),
-            expected: expected.into(),
+            found: short(&found.into(), 300),
+            expected: short(&expected.into(), 300),
         });
     }
 

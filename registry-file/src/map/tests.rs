@@ -401,3 +401,34 @@ fn aliases_that_multiply_are_stopped() {
     text.push_str("services: []\n");
     assert!(wrong(&text)[0].starts_with("vms.yaml:"));
 }
+
+#[test]
+fn a_long_text_that_aliases_repeat_is_stopped() {
+    let long = "x".repeat(100_000);
+    let text = format!(
+        "services:\n  - name: a\n    aliases: [&a {long}{}]\n",
+        ", *a".repeat(2_000)
+    );
+    let told = wrong(&text);
+    assert!(told[0].contains("found a mistake in the syntax"), "{told:?}");
+}
+
+#[test]
+fn what_stands_in_a_file_is_shown_shortened_and_on_one_line() {
+    let long = "x\\n".repeat(10_000);
+    for text in [
+        format!("services: []\n\"{long}\": 1\n"),
+        format!("\"{long}\": 1\n\"{long}\": 2\n"),
+        format!(
+            "services: [{{ name: \"{long}\" }}, {{ name: a, ports: 0.{}1 }}]\n",
+            "0".repeat(10_000)
+        ),
+    ] {
+        for told in wrong(&text) {
+            assert!(
+                told.chars().count() < 1000 && !told.contains(char::is_control),
+                "{told}"
+            );
+        }
+    }
+}
