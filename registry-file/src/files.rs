@@ -297,7 +297,8 @@ impl Files {
         (news || look.complete || reason == Reason::Poll).then_some(Told::Failed { error, news })
     }
 
-    fn decode(&mut self, file: &str, bytes: &[u8]) -> Result<Vec<ServiceRecord>, Vec<Error>> {
+    /// Reads the services in the content of a file.
+    pub(crate) fn decode(&mut self, file: &str, bytes: &[u8]) -> Result<Vec<ServiceRecord>, Vec<Error>> {
         let source =
             std::str::from_utf8(bytes).map_err(|error| vec![not_utf8(file, bytes, error.valid_up_to())])?;
         map::services(file, source, &self.ports, &mut self.interner)

@@ -95,6 +95,9 @@
 mod config;
 mod error;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod map;
 mod registry;
 mod watch;
