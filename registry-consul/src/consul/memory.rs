@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use registry_core::Str;
 use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::Headers;
+use super::wire::Instance;
 
 /// What was seen before. It outlives a watch: only against it can a filtered answer be recognised.
 #[derive(Debug, Default)]
@@ -52,11 +54,13 @@ impl Memory {
 }
 
 /// The last accepted answer about one service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) index: u64,
     pub(super) streaming: bool,
     pub(super) instances: usize,
+    /// What tells these instances from any other, sorted.
+    pub(super) identities: Box<[u64]>,
     /// The history that its index is of.
     pub(super) history: u32,
     /// Instances vanished since while the index stood still: the token lost its rights to them, and an index that moves
@@ -94,12 +98,36 @@ pub(super) struct Circumstances {
     pub(super) again: bool,
     /// The history of the server that answered.
     pub(super) history: u32,
+    /// The instances in it were all seen before.
+    pub(super) kin: bool,
+    /// It came over connections that did not break since the service was last read.
+    pub(super) unbroken: bool,
+}
+
+impl Circumstances {
+    /// Whether an index that is equal to the one before can only be the same: where another server may have answered,
+    /// its instances have to show that it is of the same history.
+    fn is_same_history(&self, seen: &Seen) -> bool {
+        seen.history == self.history
+            && if self.instances == 0 {
+                self.unbroken
+            } else {
+                self.kin
+            }
+    }
+}
+
+/// What tells an instance from any other, in any history.
+pub(super) fn identity(instance: &Instance<'_>) -> u64 {
+    let service = &instance.service;
+    let text = format!("{}\0{}\0{}", instance.node.node, service.id, service.create_index);
+    xxh3_64(text.as_bytes())
 }
 
 /// An answer that lost instances while its index did not move is filtered: what takes instances away moves the index.
 /// That the index moved proves nothing, it may have been another change: a service that lost all of its instances has to
 /// be gone from the catalogue as well.
-pub(super) fn judge(seen: Option<Seen>, headers: Headers, now: Circumstances) -> Verdict {
+pub(super) fn judge(seen: Option<&Seen>, headers: Headers, now: Circumstances) -> Verdict {
     let lost = seen.is_some_and(|seen| now.instances < seen.instances);
     let denied = headers.filtered || (!now.token && headers.denied_by_default);
     let missing = lost || (now.instances == 0 && now.listed && (!now.narrowed || denied));
@@ -119,7 +147,7 @@ pub(super) fn judge(seen: Option<Seen>, headers: Headers, now: Circumstances) ->
         Some(seen)
             if lost
                 && headers.index > 0
-                && seen.history == now.history
+                && now.is_same_history(seen)
                 && seen.streaming == headers.streaming
                 && seen.index == headers.index =>
         {
@@ -135,7 +163,7 @@ pub(super) fn judge(seen: Option<Seen>, headers: Headers, now: Circumstances) ->
         ),
         // An index that went back is another server's, or that of one which was wiped; without one nothing can be told.
         Some(seen)
-            if (headers.index < seen.index || headers.index == 0 || seen.history != now.history)
+            if (headers.index <= seen.index || headers.index == 0 || seen.history != now.history)
                 && !now.again =>
         {
             Verdict::LookAgain
@@ -168,6 +196,8 @@ mod tests {
             token: true,
             again: false,
             history: 0,
+            kin: true,
+            unbroken: true,
         }
     }
 
@@ -178,9 +208,13 @@ mod tests {
                 index,
                 streaming: false,
                 instances: 5,
+                identities: Box::default(),
                 history: 0,
                 filtered: false,
             })
+        };
+        let judge = |seen: Option<Seen>, headers: Headers, now: Circumstances| {
+            super::judge(seen.as_ref(), headers, now)
         };
         assert_eq!(
             judge(seen(10), HEADERS, now(4)),
@@ -217,6 +251,18 @@ mod tests {
             Verdict::LookAgain,
             "equal indexes of two histories are chance"
         );
+        let stranger = Circumstances { kin: false, ..now(4) };
+        assert_eq!(
+            judge(seen(20), HEADERS, stranger),
+            Verdict::LookAgain,
+            "an instance that is new at the same index is of another history"
+        );
+        let broken = Circumstances {
+            unbroken: false,
+            listed: false,
+            ..now(0)
+        };
+        assert_eq!(judge(seen(20), HEADERS, broken), Verdict::LookAgain);
         assert_eq!(
             judge(seen(30), HEADERS, now(0)),
             Verdict::LookAgain,

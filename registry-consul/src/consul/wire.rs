@@ -62,6 +62,9 @@ pub(super) struct Service<'a> {
     pub(super) proxy: Proxy<'a>,
     #[serde(borrow, default)]
     pub(super) locality: Option<Locality<'a>>,
+    /// When it was registered first: within one history of the servers no other instance has the same.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub(super) create_index: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -110,7 +110,7 @@ impl Session {
                     self.refused_by_limit(started, now);
                 }
                 if error.is_of_the_connection() {
-                    self.suspect("the connection of the catalogue's poll broke", now);
+                    self.suspect_server("the connection of the catalogue's poll broke", now);
                 }
                 self.catalog.index = 0;
                 self.catalog.any_server = true;
@@ -185,7 +185,7 @@ impl Session {
             .replace(read.base)
             .is_some_and(|base| base != read.base)
         {
-            self.suspect("another base URL answers", now);
+            self.suspect_server("another base URL answers", now);
         }
         // Any other server than the leader may be behind.
         if leader && super::service::lock(&self.memory).note_catalog(read.headers.index, started, now) {
@@ -193,7 +193,7 @@ impl Session {
                 registry = %self.control.registry(),
                 "the catalogue's index went back: the server was wiped, restored, or is another one",
             );
-            self.suspect("the catalogue's index went back", now);
+            self.suspect_server("the catalogue's index went back", now);
         }
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Doubt {
     /// Counts the moments from which on the server may be another one. What was read in an earlier epoch is no reason to
     /// believe the next answer about the same service.
     epoch: u64,
+    /// The epoch that began with a connection that broke.
+    broken: u64,
     since: Instant,
     recent: Recent,
     /// A complete listing is wanted; true where it has to be of the strongest consistency.
@@ -99,6 +101,7 @@ impl Doubt {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             epoch: 1,
+            broken: 1,
             since: now,
             recent: Recent::default(),
             wanted: None,
@@ -111,6 +114,11 @@ impl Doubt {
     /// The epoch that an answer is of, where it belongs to the present one: it was asked for since.
     pub(super) fn epoch_of(&self, started: Instant) -> Option<u64> {
         (started >= self.since).then_some(self.epoch)
+    }
+
+    /// True where no connection broke since that epoch.
+    pub(super) fn is_unbroken(&self, epoch: u64) -> bool {
+        epoch >= self.broken
     }
 
     pub(super) fn note(&mut self, name: &Str, before: usize, after: usize, now: Instant) {
@@ -137,11 +145,17 @@ impl Session {
         self.doubt.since = now;
     }
 
+    /// From now on the server may be another one: the connection broke, or leads elsewhere.
+    pub(super) fn suspect_server(&mut self, why: &str, now: Instant) {
+        self.suspect(why, now);
+        self.doubt.broken = self.doubt.epoch;
+    }
+
     /// Why a loss of that many instances is not believed by itself, if it is not.
     pub(super) fn doubts(
         &mut self,
         name: &Str,
-        seen: Seen,
+        seen: &Seen,
         left: usize,
         headers: Headers,
         base: usize,
@@ -152,8 +166,8 @@ impl Session {
         let known = headers.index > 0 && headers.streaming == seen.streaming;
         if seen.history != history {
             Some("the server's history is another one")
-        } else if known && headers.index < seen.index {
-            Some("its index went back")
+        } else if known && headers.index <= seen.index {
+            Some("its index did not move on")
         } else if tracked.epoch != self.doubt.epoch || tracked.base != base {
             Some("the server may be another one, or the token may have lost rights")
         } else if self.is_mass(name, seen.instances, left, now) {

@@ -12,7 +12,7 @@ use super::{Asked, Session};
 use crate::consul::answer::{self, Headers};
 use crate::consul::detector::node_hash;
 use crate::consul::map::{self, Mapping};
-use crate::consul::memory::{Circumstances, Seen, Verdict, judge};
+use crate::consul::memory::{Circumstances, Seen, Verdict, identity, judge};
 use crate::consul::tracked::{Answered, next_index};
 use crate::error::Error;
 
@@ -134,7 +134,7 @@ impl Session {
         let body = xxh3_64(response.body()).max(1);
         let (seen, history) = {
             let memory = lock(&self.memory);
-            (memory.services.get(name).copied(), memory.history)
+            (memory.services.get(name).cloned(), memory.history)
         };
         let Some(tracked) = self.services.get_mut(name) else {
             return Ok(Outcome::Same);
@@ -158,6 +158,8 @@ impl Session {
             return Ok(Outcome::Same);
         }
         let instances = answer::instances(response, name)?;
+        let mut identities: Box<[u64]> = instances.iter().map(identity).collect();
+        identities.sort_unstable();
         let circumstances = Circumstances {
             instances: instances.len(),
             listed: tracked.listed,
@@ -166,6 +168,12 @@ impl Session {
             token: self.config.has_token(),
             again: tracked.again,
             history,
+            kin: seen.as_ref().is_some_and(|seen| {
+                identities
+                    .iter()
+                    .all(|identity| seen.identities.binary_search(identity).is_ok())
+            }),
+            unbroken: self.doubt.is_unbroken(tracked.epoch) && tracked.base == response.base(),
         };
         let filtered = |problem| {
             Err(Error::Filtered {
@@ -173,7 +181,7 @@ impl Session {
                 problem,
             })
         };
-        match judge(seen, headers, circumstances) {
+        match judge(seen.as_ref(), headers, circumstances) {
             Verdict::Accept => {}
             Verdict::LookAgain => return Ok(Outcome::Doubtful),
             Verdict::Filtered(problem) => return filtered(problem),
@@ -182,10 +190,11 @@ impl Session {
                 return filtered(VANISHED);
             }
         }
+        let before = seen.as_ref().map_or(0, |seen| seen.instances);
         let lost = seen.filter(|seen| instances.len() < seen.instances);
         // Who asked for this service alone and in earnest gets its answer.
         let insisted = wished && asked.strong;
-        if let Some(seen) = lost.filter(|_| self.round.is_none() && !insisted) {
+        if let Some(seen) = lost.as_ref().filter(|_| self.round.is_none() && !insisted) {
             // The index of a service that may not be seen moves for many reasons. Who sees some of it, sees again.
             if seen.filtered && instances.is_empty() {
                 return filtered(VANISHED);
@@ -203,7 +212,6 @@ impl Session {
             }
         }
         if self.round.is_none() {
-            let before = seen.map_or(0, |seen| seen.instances);
             self.doubt.note(name, before, instances.len(), now);
         }
         let Some(tracked) = self.services.get_mut(name) else {
@@ -280,6 +288,7 @@ impl Session {
             index: headers.index,
             streaming: headers.streaming,
             instances: instances.len(),
+            identities,
             history,
             filtered: false,
         };
