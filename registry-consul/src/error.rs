@@ -45,6 +45,14 @@ pub enum Error {
         /// What was asked for.
         url: RedactedUrl,
     },
+    /// The answer says itself that it is something else.
+    #[error("{url}: found content of the type {found:?}, expected application/json")]
+    ContentType {
+        /// What was asked for.
+        url: RedactedUrl,
+        /// The type that it is of.
+        found: String,
+    },
     /// The answer is about another service than the one that was asked for.
     #[error("{url}: the answer is about the service {found:?}")]
     Foreign {
@@ -124,7 +132,10 @@ impl From<Error> for RegistryError {
             }
             | Error::Filtered { .. } => ErrorKind::Denied,
             Error::Status { .. } | Error::Behind { .. } => ErrorKind::Unavailable,
-            Error::Decode { .. } | Error::Encoding { .. } | Error::Foreign { .. } => ErrorKind::Malformed,
+            Error::Decode { .. }
+            | Error::Encoding { .. }
+            | Error::ContentType { .. }
+            | Error::Foreign { .. } => ErrorKind::Malformed,
         };
         let retry_after = match &error {
             Error::Status { retry_after, .. } => *retry_after,

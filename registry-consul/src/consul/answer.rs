@@ -60,6 +60,15 @@ fn text(response: &Response) -> Result<&str, Error> {
 }
 
 fn decode<'a, T: serde::Deserialize<'a>>(response: &'a Response) -> Result<T, Error> {
+    // Consul says what it sends; another server in its place, such as a page to sign in at, says so as well.
+    if let Some(found) = response.header_str("Content-Type")
+        && !found.to_ascii_lowercase().contains("json")
+    {
+        return Err(Error::ContentType {
+            url: response.url().clone(),
+            found: found.chars().take(100).collect(),
+        });
+    }
     serde_json::from_str(text(response)?).map_err(|source| Error::Decode {
         url: response.url().clone(),
         source,
