@@ -1,12 +1,13 @@
 //! What the tests share: a discovery over one Consul registry, and waiting for what it publishes.
 
 pub(crate) mod real;
+pub(crate) mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use registry_consul::{ConsulConfig, ConsulRegistry};
-use registry_core::{Discovery, Phase, RegistryStatus, Service, Snapshot};
+use registry_core::{Discovery, Guard, Phase, RegistryOptions, RegistryStatus, Service, Snapshot};
 use registry_testkit::wait;
 
 /// Longer than anything here takes on a slow and busy machine; nothing is asserted of it.
@@ -22,12 +23,21 @@ pub(crate) fn config(url: &str) -> ConsulConfig {
     }
 }
 
-/// A discovery of that one registry, called `consul`.
+/// A discovery of that one registry, called `consul`, which believes any loss that the registry tells.
 pub(crate) fn discover(config: ConsulConfig) -> Discovery {
+    discover_guarded(config, None)
+}
+
+/// The same with a guard against losses.
+pub(crate) fn discover_guarded(config: ConsulConfig, guard: Option<Guard>) -> Discovery {
     registry_testkit::init_tls();
     let registry = ConsulRegistry::try_new(config).unwrap();
+    let options = RegistryOptions {
+        guard,
+        ..RegistryOptions::default()
+    };
     Discovery::builder()
-        .registry("consul", registry)
+        .registry_with("consul", registry, options)
         .unwrap()
         .start()
         .unwrap()
