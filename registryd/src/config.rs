@@ -68,7 +68,7 @@ pub(crate) fn parse_with(
     base: &Path,
     lookup: Lookup<'_>,
 ) -> Result<Config, Problems> {
-    let mut tree = Node::parse(text).map_err(|error| Problems(vec![syntax(&error, file)]))?;
+    let mut tree = Node::parse(text).map_err(|error| Problems(vec![syntax(&error, file).shortened()]))?;
     let mut reader = Reader {
         file,
         faulty: Vec::new(),
@@ -83,7 +83,7 @@ pub(crate) fn parse_with(
     if let Some(mut config) = config {
         crate::registries::resolve_paths(&mut config, base);
         let findings = check::check(&config, text.trim().is_empty());
-        problems.extend(findings.into_iter().filter_map(|finding| {
+        problems.extend(findings.into_iter().take(MOST_PROBLEMS).filter_map(|finding| {
             let (path, place) = tree.locate(&finding.path);
             // What was taken out is missed by checks, and was reported already.
             let follows = reader.faulty.iter().any(|faulty| faulty.starts_with(&path));
@@ -101,7 +101,8 @@ pub(crate) fn parse_with(
         }
     }
     problems.sort_by(|a, b| a.place.cmp(&b.place).then_with(|| a.path.cmp(&b.path)));
-    Err(Problems(problems))
+    problems.truncate(MOST_PROBLEMS);
+    Err(Problems(problems.into_iter().map(Problem::shortened).collect()))
 }
 
 struct Reader<'a> {

@@ -52,6 +52,25 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Problem {
+    /// The problem without repeating texts of any length, or line breaks in them.
+    pub(crate) fn shortened(mut self) -> Self {
+        for (text, most) in [
+            (&mut self.path, 200),
+            (&mut self.found, 300),
+            (&mut self.expected, 1000),
+        ] {
+            if text.chars().count() > most {
+                *text = text.chars().take(most).chain(['…']).collect();
+            }
+            if text.contains(char::is_control) {
+                *text = text.replace(char::is_control, " ");
+            }
+        }
+        self
+    }
+}
+
 /// All faults of a configuration, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
@@ -68,8 +87,15 @@ impl fmt::Display for Problems {
     }
 }
 
+/// Longer than any name of a field.
+const LONGEST_NAME: usize = 64;
+
 /// The candidate that was most likely meant, if any is near enough.
 pub(crate) fn nearest<'a>(found: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    // A key as long as a file is nobody's slip of the finger, and costs as much to compare.
+    if found.len() > LONGEST_NAME {
+        return None;
+    }
     let found = found.to_lowercase().replace('-', "_");
     candidates
         .iter()

@@ -95,3 +95,22 @@ fn the_sample_is_fine_and_survives_being_shown() {
     let yaml = serde_saphyr::to_string(&Shown::new(&config)).unwrap();
     assert_eq!(parse(&yaml, "shown", Path::new("")).unwrap(), config, "{yaml}");
 }
+
+#[test]
+fn faults_of_any_size_and_number_are_told_briefly() {
+    let long = "x\\n".repeat(200_000);
+    let key = "y".repeat(500_000);
+    let text = format!("? {key}\n: 1\nstart_deadline: \"{long}\"\n");
+    let told = problems(&text);
+    assert!(told.iter().any(|problem| problem.contains("unknown field")));
+    for problem in &told {
+        assert!(
+            problem.chars().count() < 2000 && !problem.contains(char::is_control),
+            "{problem}"
+        );
+    }
+    for line in ["  - { name: a }\n", "  - { name: \"${X}\" }\n"] {
+        let text = format!("registries:\n{}", line.repeat(20_000));
+        assert_eq!(problems(&text).len(), MOST_PROBLEMS, "{line}");
+    }
+}

@@ -13,6 +13,10 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub(crate) fn expand(tree: &mut Node, file: &str, lookup: Lookup<'_>) -> Vec<(Vec<Step>, Problem)> {
     let mut faults = Vec::new();
     walk(tree, &mut Vec::new(), lookup, &mut |path, node, fault| {
+        // Nobody reads more, and to take each of them out costs a walk through its mapping.
+        if faults.len() >= super::MOST_PROBLEMS {
+            return;
+        }
         let problem = Problem {
             file: file.to_owned(),
             place: node.place,
