@@ -8,6 +8,9 @@ mod output;
 mod show;
 mod watch;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use watch::fuzzing;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

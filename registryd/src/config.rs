@@ -7,6 +7,8 @@
 //! ```
 
 mod check;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod model;
 mod place;
 mod problem;
@@ -68,6 +70,19 @@ pub(crate) fn parse_with(
     base: &Path,
     lookup: Lookup<'_>,
 ) -> Result<Config, Problems> {
+    parse_in(text, file, base, lookup, &|path| {
+        crate::token::read(path).map(|_| ())
+    })
+}
+
+/// As [`parse_with`], and with another way to find out what is wrong with a file that should hold a token.
+pub(crate) fn parse_in(
+    text: &str,
+    file: &str,
+    base: &Path,
+    lookup: Lookup<'_>,
+    check_token: check::Token<'_>,
+) -> Result<Config, Problems> {
     let mut tree = Node::parse(text).map_err(|error| Problems(vec![syntax(&error, file).shortened()]))?;
     let mut reader = Reader {
         file,
@@ -82,7 +97,7 @@ pub(crate) fn parse_with(
     let mut problems = std::mem::take(&mut reader.problems);
     if let Some(mut config) = config {
         crate::registries::resolve_paths(&mut config, base);
-        let findings = check::check(&config, text.trim().is_empty());
+        let findings = check::check(&config, text.trim().is_empty(), check_token);
         problems.extend(findings.into_iter().take(MOST_PROBLEMS).filter_map(|finding| {
             let (path, place) = tree.locate(&finding.path);
             // What was taken out is missed by checks, and was reported already.

@@ -1,5 +1,8 @@
 //! `watch`: changes as they come.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 use serde_json::Value;
 
 use super::client::Client;

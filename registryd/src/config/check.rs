@@ -1,6 +1,7 @@
 //! What types cannot check: fields that have to agree with each other or with the world.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use registry_core::duration;
@@ -29,8 +30,11 @@ impl Finding {
     }
 }
 
+/// What is wrong with a file that should hold a token, if anything is.
+pub(crate) type Token<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
+
 /// All that does not hold together.
-pub(crate) fn check(config: &Config, empty: bool) -> Vec<Finding> {
+pub(crate) fn check(config: &Config, empty: bool, token: Token<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.registries.is_empty() {
         // Also protects a running daemon from a file that is just being written.
@@ -69,7 +73,7 @@ pub(crate) fn check(config: &Config, empty: bool) -> Vec<Finding> {
             findings.push(Finding::new(path(&wrong.field), wrong.found, wrong.expected));
         }
     }
-    listener(config, &mut findings);
+    listener(config, token, &mut findings);
     findings
 }
 
@@ -107,7 +111,7 @@ fn names(config: &Config, findings: &mut Vec<Finding>) {
     }
 }
 
-fn listener(config: &Config, findings: &mut Vec<Finding>) {
+fn listener(config: &Config, token: Token<'_>, findings: &mut Vec<Finding>) {
     let http = &config.http;
     let path = |field: &str| vec!["http".into(), field.into()];
     if !http.listen.ip().is_loopback() && !http.insecure && http.token_file.is_none() {
@@ -128,7 +132,7 @@ fn listener(config: &Config, findings: &mut Vec<Finding>) {
         ));
     }
     if let Some(file) = &http.token_file
-        && let Err(problem) = crate::token::read(file)
+        && let Err(problem) = token(file)
     {
         findings.push(Finding::new(
             path("token_file"),
