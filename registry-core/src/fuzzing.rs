@@ -1,5 +1,5 @@
-//! For fuzz targets of backends, and for tests that replay what was found: what holds of anything that was decoded.
-//! No part of the API.
+//! For fuzz targets, and for tests that replay what they found: what holds of anything that was
+//! decoded. No part of the API.
 //!
 //! A target takes bytes as they could come from outside, sends them through the real decoder and mapping, and panics
 //! where something does not hold that should hold for every input.
@@ -12,6 +12,14 @@ use crate::model::ServiceRecord;
 
 /// A target: its name, which is that of its corpus, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
+
+/// The targets of this crate.
+pub const TARGETS: &[Target] = &[("core_state", state)];
+
+/// The body of a state file.
+pub fn state(bytes: &[u8]) {
+    crate::store::fuzzing::state(bytes);
+}
 
 /// In characters: more than anybody reads, and little enough for a log and a status to hold it.
 const LONGEST_MESSAGE: usize = 2048;
@@ -117,5 +125,15 @@ impl Drop for Blame {
         if std::thread::panicking() {
             eprintln!("the input is {}", self.0.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fuzzing_knows_passes() {
+        replay(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), TARGETS);
     }
 }

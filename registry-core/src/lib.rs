@@ -65,7 +65,7 @@ pub mod engine;
 mod error;
 mod event;
 mod filter;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;

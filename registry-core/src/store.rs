@@ -17,6 +17,8 @@ mod decode;
 mod encode;
 mod error;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod header;
 mod item;
 
