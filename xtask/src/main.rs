@@ -1,4 +1,4 @@
-//! Chores of this repository: `cargo xtask servers | test | bench`.
+//! Chores of this repository: `cargo xtask servers | test | bench | fuzz`.
 //!
 //! ```text
 //!  main        picks the chore
@@ -6,6 +6,7 @@
 //!   ├─ test         prerequisites, servers beside the compile, tiers, sum
 //!   │   └─ tiers        which commands a tier consists of
 //!   ├─ bench        the packages that have benchmarks
+//!   ├─ fuzz         the fuzz targets, each for a while
 //!   ├─ workspace    what is in this repository
 //!   └─ run          processes with a deadline, of which nothing survives
 //! ```
@@ -19,6 +20,7 @@
 
 mod bench;
 mod failure;
+mod fuzz;
 mod prerequisites;
 mod results;
 mod run;
@@ -38,6 +40,7 @@ usage: cargo xtask <chore>
   servers                               install the pinned servers into target/servers
   test [--tier unit|server|slow]...     run the tests of the named tiers (default: all of them)
   bench [--quick] [--slow] [FILTER]     run the benchmarks, all or those that match
+  fuzz [TARGET] [--seconds N]           run the fuzz targets, all or one, each for a minute or N seconds
 ";
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         "servers" => Workspace::open().and_then(|workspace| servers::run(&workspace, rest)),
         "test" => Workspace::open().and_then(|workspace| test::run(&workspace, rest)),
         "bench" => Workspace::open().and_then(|workspace| bench::run(&workspace, rest)),
+        "fuzz" => Workspace::open().and_then(|workspace| fuzz::run(&workspace, rest)),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())
