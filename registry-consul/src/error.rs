@@ -1,7 +1,23 @@
 //! What can go wrong, and how it is told to the supervisor.
 
+use std::time::Duration;
+
 use registry_core::{ErrorKind, RegistryError};
 use registry_http::{RedactedUrl, Response};
+
+/// The longest rest that a server is granted. Its word is not taken for more: a wrong number would keep the registry from
+/// ever asking again.
+pub(crate) const LONGEST_REST: Duration = Duration::from_secs(10 * 60);
+
+/// What came from a server, fit for a message: on one line, and no longer than that.
+pub(crate) fn short(text: &str, most: usize) -> String {
+    let shown = text.chars().take(most);
+    let mut short: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(most).is_some() {
+        short.push('…');
+    }
+    short
+}
 
 /// What can go wrong with a Consul registry.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +44,7 @@ pub enum Error {
         /// The beginning of the answer's text.
         text: Box<str>,
         /// How long the server asked to be left alone.
-        retry_after: Option<std::time::Duration>,
+        retry_after: Option<Duration>,
     },
     /// The answer is not what Consul sends.
     #[error("{url}: the answer cannot be read")]
@@ -86,7 +102,7 @@ impl Error {
             url: response.url().clone(),
             status: response.status().as_u16(),
             text: response.error_text().into(),
-            retry_after: response.retry_after(),
+            retry_after: response.retry_after().map(|asked| asked.min(LONGEST_REST)),
         }
     }
 

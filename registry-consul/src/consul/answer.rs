@@ -7,8 +7,8 @@ use std::time::Duration;
 use registry_http::Response;
 
 use super::config::ConsulConfig;
-use super::wire::{CheckState, Instance};
-use crate::error::Error;
+use super::wire::{AgentConfig, AgentSelf, CheckState, Instance};
+use crate::error::{Error, short};
 
 /// What the headers of an answer say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +71,19 @@ fn decode<'a, T: serde::Deserialize<'a>>(response: &'a Response) -> Result<T, Er
     }
     serde_json::from_str(text(response)?).map_err(|source| Error::Decode {
         url: response.url().clone(),
-        source,
+        source: bounded(source),
     })
+}
+
+/// What is wrong with an answer, without repeating a text of megabytes that stands where it does not belong.
+fn bounded(error: serde_json::Error) -> serde_json::Error {
+    let message = error.to_string();
+    let short = short(&message, 200);
+    if short == message {
+        return error;
+    }
+    let (line, column) = (error.line(), error.column());
+    serde::de::Error::custom(format_args!("{short} at line {line} column {column}"))
 }
 
 /// The instances of the service of that name.
@@ -96,6 +107,29 @@ pub(super) fn instances<'a>(response: &'a Response, name: &str) -> Result<Vec<In
 /// The state of all checks.
 pub(super) fn checks(response: &Response) -> Result<Vec<CheckState<'_>>, Error> {
     decode(response)
+}
+
+/// What an agent says of itself.
+pub(super) fn agent(response: &Response) -> Result<AgentConfig<'_>, Error> {
+    decode(response).map(|agent: AgentSelf<'_>| agent.config)
+}
+
+/// Refuses a parameter that came with a later version than this one.
+pub(super) fn check_version(version: &str, parameter: &str, needed: (u32, u32)) -> Result<(), Error> {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if found >= needed {
+        return Ok(());
+    }
+    let (major, minor) = needed;
+    let version = short(version, 40);
+    let problem = format!(
+        "{parameter:?} needs Consul {major}.{minor}, found {version}, which would ignore it in silence"
+    );
+    Err(Error::Config {
+        field: "query",
+        problem,
+    })
 }
 
 /// What the catalogue lists.

@@ -9,6 +9,7 @@ use registry_core::{
 };
 
 use super::wire::{Check, Instance};
+use crate::error::short;
 
 /// How to read instances.
 #[derive(Debug, Clone, Copy)]
@@ -45,10 +46,9 @@ pub(super) fn record(
                 endpoints.push(endpoint);
             }
             Err(problem) => {
-                skipped.push(format!(
-                    "{}/{}: {problem}",
-                    instance.node.node, instance.service.id
-                ));
+                let (node, id) = (&instance.node.node, &instance.service.id);
+                let (node, id) = (short(node, 100), short(id, 100));
+                skipped.push(format!("{node}/{id}: {}", short(&problem, 200)));
             }
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use registry_core::{Control, duration};
 use registry_http::{FailOver, HttpClient, Observation, Request, Response, encode_segment};
 
+use super::answer;
 use super::config::{Consistency, ConsulConfig};
-use super::wire::AgentSelf;
 use crate::error::Error;
 
 /// Parameters that old versions ignore instead of refusing them, and since when they are known: to send them to an
@@ -50,34 +50,12 @@ impl Queries {
     /// Refuses parameters that the server would ignore.
     pub(super) async fn check_version(&self) -> Result<(), Error> {
         let needed = SINCE.iter().find(|(key, _)| self.config.query.contains_key(*key));
-        let Some((key, (major, minor))) = needed else {
+        let Some((key, needed)) = needed else {
             return Ok(());
         };
         let response = self.send(Request::get("/v1/agent/self")).await?;
-        let text = std::str::from_utf8(response.body()).map_err(|_| Error::Encoding {
-            url: response.url().clone(),
-        })?;
-        let agent: AgentSelf<'_> = serde_json::from_str(text).map_err(|source| Error::Decode {
-            url: response.url().clone(),
-            source,
-        })?;
-        let mut parts = agent
-            .config
-            .version
-            .split('.')
-            .map(|part| part.parse::<u32>().unwrap_or(0));
-        let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-        if found >= (*major, *minor) {
-            return Ok(());
-        }
-        let version = &agent.config.version;
-        let problem = format!(
-            "{key:?} needs Consul {major}.{minor}, found {version}, which would ignore it in silence"
-        );
-        Err(Error::Config {
-            field: "query",
-            problem,
-        })
+        let agent = answer::agent(&response)?;
+        answer::check_version(&agent.version, key, *needed)
     }
 
     /// Reads the catalogue's names; parked where an index is given.
