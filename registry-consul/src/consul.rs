@@ -3,6 +3,8 @@
 mod answer;
 mod config;
 mod detector;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod map;
 mod memory;
 mod query;

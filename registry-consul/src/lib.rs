@@ -38,5 +38,8 @@
 mod consul;
 mod error;
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use consul::fuzzing;
 pub use consul::{Consistency, ConsulConfig, ConsulRegistry};
 pub use error::Error;
