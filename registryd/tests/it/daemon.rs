@@ -64,6 +64,22 @@ pub(crate) fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The daemon of a directory, with the configuration that is there.
+fn spawn(directory: &Path) -> Child {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(directory.join("log"))
+        .expect("a log");
+    registryd(
+        directory,
+        &["run", "--config", "registryd.yaml", "--port-file", "port"],
+    )
+    .stderr(log)
+    .spawn()
+    .expect("registryd can be run")
+}
+
 /// A running daemon; killed when it is dropped.
 pub(crate) struct Daemon {
     child: Child,
@@ -80,26 +96,35 @@ impl Daemon {
         for (name, text) in files {
             std::fs::write(directory.path().join(name), text).expect("a file");
         }
-        let log = File::create(directory.path().join("log")).expect("a log");
-        let child = registryd(
-            directory.path(),
-            &["run", "--config", "registryd.yaml", "--port-file", "port"],
-        )
-        .stderr(log)
-        .spawn()
-        .expect("registryd can be run");
         let mut daemon = Self {
-            child,
+            child: spawn(directory.path()),
             directory,
             url: String::new(),
             http: reqwest::Client::builder().no_proxy().build().expect("a client"),
         };
-        let port = daemon.path("port");
-        let address = daemon
+        daemon.listens().await;
+        daemon
+    }
+
+    /// Kills it, as a crash does. What it has written stays.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a process");
+        self.child.wait().expect("its end");
+        std::fs::remove_file(self.path("port")).expect("a file");
+    }
+
+    /// Starts it again where it was killed; it logs behind what it has logged before.
+    pub(crate) async fn restart(&mut self) {
+        self.child = spawn(self.directory.path());
+        self.listens().await;
+    }
+
+    async fn listens(&mut self) {
+        let port = self.path("port");
+        let address = self
             .wait("the port", async || std::fs::read_to_string(&port).ok())
             .await;
-        daemon.url = format!("http://{}", address.trim());
-        daemon
+        self.url = format!("http://{}", address.trim());
     }
 
     /// Where its API is.
@@ -162,6 +187,55 @@ impl Daemon {
         let status = response.status().as_u16();
         let body = response.bytes().await.expect("a whole answer");
         (status, serde_json::from_slice(&body).expect("JSON"))
+    }
+
+    /// Gives it an order.
+    pub(crate) async fn post(&self, path: &str) -> (u16, Value) {
+        let request = self.http.post(format!("{}{path}", self.url)).timeout(DEADLINE);
+        let request = request.header("content-type", "application/json");
+        let response = request.send().await.expect("an answer");
+        let status = response.status().as_u16();
+        let body = response.bytes().await.expect("a whole answer");
+        (status, serde_json::from_slice(&body).expect("JSON"))
+    }
+
+    /// What it says of a registry.
+    pub(crate) async fn registry(&self, id: &str) -> Value {
+        self.get(&format!("/v1/registries/{id}")).await.1
+    }
+
+    /// Waits until what it says of a registry is as wanted, and returns that.
+    pub(crate) async fn registry_that(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait(what, async || {
+            let registry = self.registry(id).await;
+            wanted(&registry).then_some(registry)
+        })
+        .await
+    }
+
+    /// A metric, by its name and labels as they are printed; `None` where it is absent.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let request = self.http.get(format!("{}/metrics", self.url)).timeout(DEADLINE);
+        let response = request.send().await.expect("an answer");
+        let text = response.text().await.expect("a whole answer");
+        let mut values = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        values.next().map(|value| value.parse().expect("a number"))
+    }
+
+    /// Runs a command that asks this daemon, and returns its exit code and what it printed; on standard error where
+    /// it failed.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let server = ["--server", &self.url];
+        let arguments: Vec<&str> = arguments.iter().copied().chain(server).collect();
+        let output = output(self.directory(), &arguments);
+        let text = if output.status.success() {
+            printed(&output)
+        } else {
+            errors(&output)
+        };
+        (output.status.code(), text)
     }
 
     /// Opens a watch.

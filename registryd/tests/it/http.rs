@@ -5,6 +5,7 @@ mod agreement;
 mod client;
 mod errors;
 mod health;
+mod orders;
 mod services;
 mod setup;
 mod watch;

@@ -10,3 +10,4 @@ mod reload;
 mod server;
 mod slow;
 mod stream;
+mod survival;
