@@ -69,10 +69,8 @@ impl Process {
         self.signal(Signal::STOP)?;
         // The signal is on its way when the call returns; a request could still be answered.
         let tasks = format!("/proc/{}/task", self.pid());
-        wait::until(format!("{} to freeze", self.name), deadline, async || {
-            all_stopped(&tasks)
-        })
-        .await
+        let what = format!("{} to freeze", self.name);
+        wait::until_found(what, deadline, || all_stopped(&tasks)).await
     }
 
     /// How it ended, if it has.
@@ -83,7 +81,7 @@ impl Process {
     /// Waits until it has ended.
     pub(crate) async fn wait(&mut self, deadline: Duration) -> Result<ExitStatus, Error> {
         let what = format!("the end of {}", self.name);
-        wait::until(what, deadline, async || self.child.try_wait().ok().flatten()).await
+        wait::until_found(what, deadline, || self.ended()).await
     }
 }
 

@@ -53,3 +53,25 @@ pub async fn until<T>(
         sleep(PAUSE).await;
     }
 }
+
+/// As [`until`], for a look that takes no time. Unlike that of an asynchronous closure its future is `Send`.
+pub(crate) async fn until_found<T>(
+    what: impl Into<String>,
+    deadline: Duration,
+    mut look: impl FnMut() -> Option<T>,
+) -> Result<T, Error> {
+    let start = Instant::now();
+    loop {
+        let late = start.elapsed() >= deadline;
+        if let Some(found) = look() {
+            return Ok(found);
+        }
+        if late {
+            return Err(Error::Deadline {
+                what: what.into(),
+                after: deadline,
+            });
+        }
+        sleep(PAUSE).await;
+    }
+}
