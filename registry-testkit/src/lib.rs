@@ -36,6 +36,7 @@ pub mod ports;
 mod process;
 pub mod proxy;
 pub mod replay;
+pub mod scripted;
 pub mod servers;
 pub mod sockets;
 pub mod wait;

@@ -3,4 +3,5 @@
 
 mod proxy;
 mod replay;
+mod scripted;
 mod server;
