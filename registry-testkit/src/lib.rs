@@ -1,4 +1,5 @@
-//! Real servers, fault-injecting proxy and replay server for tests of service registries.
+//! For tests of service registries: a conformance suite, a scripted registry, real servers, a fault-injecting proxy and
+//! a replay server.
 //!
 //! ```text
 //!                    ┌──────── a test ────────┐
@@ -7,6 +8,7 @@
 //!  code under test ──▶ proxy (faults) ──▶ consul: Consul, ConsulCluster   real servers, see `cargo xtask servers`
 //!                  └─▶ replay (captured exchanges)
 //!
+//!  conformance: does a backend keep its contract? · scripted: a backend that does as it is told
 //!  servers: where they are installed · ports: where they listen · wait: deadlines · sockets: connections
 //! ```
 //!
@@ -29,7 +31,71 @@
 //! .await?;
 //! # Ok(()) }
 //! ```
+//!
+//! # Does my registry keep its contract?
+//!
+//! [`conformance::check`] asks any [`ServiceRegistry`](registry_core::ServiceRegistry); its author says how to move the
+//! world behind it. Here that is the registry whose services the program itself states:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//!
+//! use registry_core::{
+//!     async_trait, Address, Endpoint, Health, ServiceId, ServiceMeta, ServiceRecord, ServiceRegistry, StaticRegistry,
+//! };
+//! use registry_testkit::conformance::{check, Instance, Options, Outcome, Rule, Subject, World, WorldError};
+//!
+//! struct Stated;
+//!
+//! struct StatedWorld {
+//!     registry: Arc<StaticRegistry>,
+//!     services: BTreeMap<String, ServiceRecord>,
+//! }
+//!
+//! #[async_trait]
+//! impl Subject for Stated {
+//!     async fn start(&self) -> Result<Box<dyn World>, WorldError> {
+//!         let registry = Arc::new(StaticRegistry::new([]));
+//!         Ok(Box::new(StatedWorld { registry, services: BTreeMap::new() }))
+//!     }
+//! }
+//!
+//! #[async_trait]
+//! impl World for StatedWorld {
+//!     fn registry(&self) -> Arc<dyn ServiceRegistry> {
+//!         self.registry.clone()
+//!     }
+//!
+//!     async fn set(&mut self, service: &str, instances: &[Instance]) -> Result<(), WorldError> {
+//!         let endpoints = instances.iter().map(|instance| {
+//!             let health = if instance.healthy { Health::Healthy } else { Health::Unhealthy };
+//!             let endpoint = Endpoint::builder(Address::V4(instance.address)).port("http", instance.port);
+//!             endpoint.id(instance.id.as_str()).health(health).build()
+//!         });
+//!         let meta = ServiceMeta::builder(ServiceId::named(service)).build();
+//!         let record = ServiceRecord::new(meta, endpoints.collect::<Vec<_>>());
+//!         self.services.insert(service.to_owned(), record);
+//!         self.registry.handle().set(self.services.values().cloned());
+//!         Ok(())
+//!     }
+//!
+//!     async fn remove(&mut self, service: &str) -> Result<(), WorldError> {
+//!         self.services.remove(service);
+//!         self.registry.handle().set(self.services.values().cloned());
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+//! let report = check(&Stated, &Options::default()).await;
+//! assert!(report.failed().is_empty(), "{report}");
+//! // Nothing can go wrong with it, so there is nothing that it would have to survive.
+//! assert!(matches!(report.outcome(Rule::FailureIsNotEmpty), Some(Outcome::Skipped(_))));
+//! # }
+//! ```
 
+pub mod conformance;
 pub mod consul;
 mod error;
 pub mod ports;
