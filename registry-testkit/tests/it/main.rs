@@ -1,6 +1,7 @@
 //! The testkit against real servers.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod conformance;
 mod proxy;
 mod replay;
 mod scripted;
