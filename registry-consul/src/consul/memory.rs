@@ -96,6 +96,8 @@ pub(super) struct Circumstances {
     pub(super) token: bool,
     /// The answer before this one was looked at again for the same reason.
     pub(super) again: bool,
+    /// The same, and the catalogue had the time to say so where the service is gone.
+    pub(super) in_time: bool,
     /// The history of the server that answered.
     pub(super) history: u32,
     /// The instances in it were all seen before.
@@ -154,7 +156,7 @@ pub(super) fn judge(seen: Option<&Seen>, headers: Headers, now: Circumstances) -
             Verdict::Vanished
         }
         // Deregistered this moment, and the catalogue is about to say so, or the token lacks node:read.
-        _ if empty_yet_listed && !now.again => Verdict::LookAgain,
+        _ if empty_yet_listed && !now.in_time => Verdict::LookAgain,
         _ if empty_yet_listed => Verdict::Filtered(
             "the catalogue lists the service, yet no instance is shown: the token needs node:read",
         ),
@@ -195,6 +197,7 @@ mod tests {
             narrowed: false,
             token: true,
             again: false,
+            in_time: false,
             history: 0,
             kin: true,
             unbroken: true,
@@ -363,11 +366,24 @@ mod tests {
                 HEADERS,
                 Circumstances {
                     again: true,
+                    in_time: true,
                     ..now(0)
                 }
             ),
             Verdict::Filtered(_)
         ));
+        assert_eq!(
+            judge(
+                None,
+                HEADERS,
+                Circumstances {
+                    again: true,
+                    ..now(0)
+                }
+            ),
+            Verdict::LookAgain,
+            "the catalogue may still be about to say that it is gone"
+        );
         assert_eq!(
             judge(
                 None,

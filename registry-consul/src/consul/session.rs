@@ -5,6 +5,7 @@
 mod budget;
 mod catalog;
 mod doubt;
+mod opinion;
 mod service;
 
 use std::cmp::Reverse;
@@ -30,6 +31,7 @@ use crate::error::Error;
 use budget::Budget;
 use catalog::Catalog;
 use doubt::Doubt;
+use opinion::Opinion;
 use service::lock;
 
 /// Short reads under way at once.
@@ -57,6 +59,7 @@ pub(super) struct Session {
     catalog: Catalog,
     detector: Detector,
     doubt: Doubt,
+    opinion: Opinion,
     budget: Budget,
     services: HashMap<Str, Tracked>,
     /// Services by the time of their next request; entries that no longer hold are skipped.
@@ -132,6 +135,7 @@ impl Session {
             catalog: Catalog::new(now),
             detector: Detector::new(now),
             doubt: Doubt::new(now),
+            opinion: Opinion::new(now),
             services: HashMap::new(),
             due: BinaryHeap::new(),
             places: VecDeque::new(),
@@ -226,6 +230,7 @@ impl Session {
     fn start(&mut self, now: Instant) {
         self.start_catalog(now);
         self.start_names(now);
+        self.start_opinion(now);
         self.start_checks(now);
         while let Some(Reverse((at, _))) = self.due.peek()
             && *at <= now
@@ -341,6 +346,9 @@ impl Session {
         if let Some(due) = self.doubt.due() {
             wake = wake.min(due);
         }
+        if let Some(due) = self.opinion.due().filter(|_| self.round.is_none()) {
+            wake = wake.min(due);
+        }
         if self.is_hybrid() && !self.detector.under_way {
             wake = wake.min(self.detector.due);
         }
@@ -416,6 +424,7 @@ impl Session {
                 lock(&self.memory).strong = false;
             }
             self.doubt.rest(now - round.began, now);
+            self.opinion.settle();
             self.batch.push(Event::InitDone {
                 scope: Scope::Registry,
                 unread: round.unread,

@@ -33,13 +33,15 @@ pub(super) struct Tracked {
     pub(super) pace: Pace,
     /// The catalogue lists it.
     pub(super) listed: bool,
-    /// The last answer was doubtful, and is looked at again.
-    pub(super) again: bool,
+    /// Since when its answers are doubtful, and looked at again.
+    pub(super) again: Option<Instant>,
     /// When the last answer that was taken came, in epochs of the session's doubt; 0 for none, or where the
     /// connection broke since.
     pub(super) epoch: u64,
     /// Which of the base URLs gave that answer.
     pub(super) base: usize,
+    /// When others were asked whether they lost instances, too, and had not.
+    pub(super) vouched: Option<Instant>,
     /// The registry was told that it cannot be read.
     pub(super) degraded: bool,
     /// Complete knowledge of just this service was asked for; true where it has to be of the strongest consistency.
@@ -66,9 +68,10 @@ impl Tracked {
             content: ContentHash::default(),
             pace: Pace::default(),
             listed: true,
-            again: false,
+            again: None,
             epoch: 0,
             base: 0,
+            vouched: None,
             degraded: false,
             wished: None,
             error: None,

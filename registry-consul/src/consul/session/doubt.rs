@@ -15,7 +15,8 @@
 //! Doubted is a loss
 //! - where the server's history is another one: the catalogue's index went back, or the service's did, twice;
 //! - in the first answer of a service after its connection broke, the catalogue's did, or another base URL took over;
-//! - in the first answer of a service after the token lost rights to another one;
+//! - in the first answer of a service after the token lost rights to another one, or where others that are asked for
+//!   a [second opinion](super::opinion) lost instances, too;
 //! - where many instances of several services went within half a minute.
 //!
 //! Nothing is asked for as long as nothing is lost: a server that restarts with its data is met by no listing.
@@ -114,6 +115,10 @@ impl Doubt {
     /// The epoch that an answer is of, where it belongs to the present one: it was asked for since.
     pub(super) fn epoch_of(&self, started: Instant) -> Option<u64> {
         (started >= self.since).then_some(self.epoch)
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// True where no connection broke since that epoch.

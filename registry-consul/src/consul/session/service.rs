@@ -8,6 +8,7 @@ use registry_http::Response;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::opinion::Word;
 use super::{Asked, Session};
 use crate::consul::answer::{self, Headers};
 use crate::consul::detector::node_hash;
@@ -54,6 +55,8 @@ enum Outcome {
     Doubtful,
     /// Instances are gone, which a complete listing has to confirm.
     Waiting,
+    /// Instances are gone, and others are asked whether theirs are, too.
+    Unvouched,
 }
 
 impl Session {
@@ -75,6 +78,18 @@ impl Session {
                 self.take_instances(name, asked, &response, headers, started, now)?,
             ))
         });
+        match &taken {
+            Ok((_, Outcome::Same | Outcome::Alike | Outcome::First | Outcome::Changed)) => {
+                self.note_opinion(name, Word::Fine, now);
+            }
+            // It is looked at again.
+            Ok((_, Outcome::Doubtful)) => {}
+            Ok((_, Outcome::Gone)) => self.note_opinion(name, Word::Nothing, now),
+            Ok((_, Outcome::Waiting | Outcome::Unvouched)) | Err(Error::Filtered { .. }) => {
+                self.note_opinion(name, Word::Loss, now);
+            }
+            Err(_) => self.note_opinion(name, Word::Nothing, now),
+        }
         match taken {
             Ok((_, Outcome::Gone)) => {
                 match &mut self.round {
@@ -98,12 +113,19 @@ impl Session {
                 self.schedule(name, now + WAITING);
                 self.want_listing(true);
             }
+            Ok((_, Outcome::Unvouched)) => {
+                if let Some(tracked) = self.services.get_mut(name) {
+                    tracked.read_next = true;
+                    tracked.index = 0;
+                }
+                self.schedule(name, now + WAITING);
+            }
             Ok((headers, Outcome::Doubtful)) => {
                 // An index that went back is settled by a full read at once; all else takes the catalogue's word.
                 let back = headers.index == 0 || headers.index < asked.index;
                 let second_look = SECOND_LOOK.max(self.config.catalog_interval * 2);
                 if let Some(tracked) = self.services.get_mut(name) {
-                    tracked.again = true;
+                    tracked.again.get_or_insert(now);
                     tracked.read_next = true;
                     tracked.index = 0;
                 }
@@ -142,7 +164,7 @@ impl Session {
         // Only an answer as strong as was wished for grants the wish.
         let wished = tracked.wished.is_some_and(|strong| asked.strong || !strong);
         // An equal body with an index at which it was accepted before needs no second reading.
-        if body == tracked.body && !awaited && !wished && tracked.listed && !tracked.again {
+        if body == tracked.body && !awaited && !wished && tracked.listed && tracked.again.is_none() {
             if std::mem::take(&mut tracked.degraded) {
                 self.batch.push(Event::Confirmed(Scope::Service(id(name))));
             }
@@ -166,7 +188,11 @@ impl Session {
             blind: self.catalog.blind,
             narrowed: self.config.narrows(),
             token: self.config.has_token(),
-            again: tracked.again,
+            again: tracked.again.is_some(),
+            // Other reasons may have had it looked at before the catalogue could tell.
+            in_time: tracked
+                .again
+                .is_some_and(|since| now - since >= SECOND_LOOK * 9 / 10),
             history,
             kin: seen.as_ref().is_some_and(|seen| {
                 identities
@@ -210,6 +236,9 @@ impl Session {
                 );
                 return Ok(Outcome::Waiting);
             }
+            if !self.is_vouched_for(name, started, now) {
+                return Ok(Outcome::Unvouched);
+            }
         }
         if self.round.is_none() {
             self.doubt.note(name, before, instances.len(), now);
@@ -230,7 +259,7 @@ impl Session {
         if wished {
             tracked.wished = None;
         }
-        tracked.again = false;
+        tracked.again = None;
         tracked.degraded = false;
         tracked.error = None;
         tracked.base = response.base();
