@@ -2,6 +2,7 @@
 
 mod acl;
 mod captures;
+mod doubt;
 mod every_offset;
 mod fail_over;
 mod garbage;

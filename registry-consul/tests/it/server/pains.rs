@@ -204,6 +204,9 @@ async fn pain_9_a_token_that_was_rotated_is_used_at_once_where_the_old_one_is_re
     .await;
     api.catalog_register(&web("web-2")).await.unwrap();
     until_statuses(&discovery, "web", &["web-1 passing", "web-2 passing"]).await;
+    let gone = json!({ "Node": "node-of-web-1", "ServiceID": "web-1" });
+    api.catalog_deregister(&gone).await.unwrap();
+    until_statuses(&discovery, "web", &["web-2 passing"]).await;
     let status = status(&discovery);
     assert_eq!(status.phase, Phase::Synced);
     assert!(

@@ -8,14 +8,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use registry_consul::ConsulConfig;
 use registry_core::{Discovery, Guard, Timestamp};
-use registry_testkit::consul::{Consul, ConsulApi, instance_id, node_name, service_name};
+use registry_testkit::consul::{Consul, ConsulApi, node_name, service_name};
 use registry_testkit::{FaultProxy, servers, wait};
 use serde_json::json;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
 use crate::support::witness::{Witness, endpoints};
-use crate::support::{config, discover_guarded, status, until};
+use crate::support::{config, discover_guarded, service, status, until};
 
 const SERVICES: usize = 20;
 const INSTANCES: usize = 2;
@@ -233,11 +233,14 @@ async fn set_rules(api: &ConsulApi, rules: &str) {
 }
 
 /// A server with ACLs and all services, and a discovery whose token may see them all for now.
-async fn with_rights() -> (Consul, FaultProxy, Discovery, Witness, NamedTempFile) {
+async fn with_rights(
+    services: usize,
+    instances: usize,
+) -> (Consul, FaultProxy, Discovery, Witness, NamedTempFile) {
     let consul = Consul::builder().acl().start().await.unwrap();
-    register(&consul, SERVICES).await;
     let api = consul.api();
-    api.create_policy("reader", &rules(SERVICES, NODES))
+    api.register_services(services, instances, NODES).await.unwrap();
+    api.create_policy("reader", &rules(services, NODES))
         .await
         .unwrap();
     let token = api.create_token(&["reader"]).await.unwrap();
@@ -249,7 +252,10 @@ async fn with_rights() -> (Consul, FaultProxy, Discovery, Witness, NamedTempFile
         wait: Duration::from_secs(3),
         ..config(&proxy.url())
     });
-    until_complete(&discovery, SERVICES).await;
+    until("all services", &discovery, |snapshot| {
+        snapshot.len() == services + 1 && snapshot.endpoint_count() == services * instances + 1
+    })
+    .await;
     let witness = Witness::call(&discovery);
     (consul, proxy, discovery, witness, file)
 }
@@ -257,21 +263,11 @@ async fn with_rights() -> (Consul, FaultProxy, Discovery, Witness, NamedTempFile
 /// Every instance of these services is registered anew with another tag, so that their indexes move.
 async fn touch(api: &ConsulApi, services: impl Iterator<Item = usize>) {
     for service in services {
-        for instance in 0..INSTANCES {
-            let id = instance_id(service, instance);
-            let read = api
-                .get(&format!("/v1/health/service/{}", service_name(service)))
-                .await
-                .unwrap();
-            let held = read
-                .as_array()
-                .unwrap()
-                .iter()
-                .find(|held| held["Service"]["ID"] == id.as_str());
-            let held = held.unwrap();
+        let path = format!("/v1/health/service/{}", service_name(service));
+        for held in api.get(&path).await.unwrap().as_array().unwrap() {
             let registration = json!({
                 "Node": held["Node"]["Node"], "Address": held["Node"]["Address"], "SkipNodeUpdate": true,
-                "Service": { "ID": id, "Service": service_name(service), "Address": held["Service"]["Address"],
+                "Service": { "ID": held["Service"]["ID"], "Service": service_name(service), "Address": held["Service"]["Address"],
                              "Port": held["Service"]["Port"], "Tags": ["touched"] },
             });
             api.catalog_register(&registration).await.unwrap();
@@ -285,7 +281,7 @@ async fn acceptance_3_shrinking_rights_that_can_be_told_from_deregistrations_los
     let few_nodes = (rules(SERVICES, NODES * 3 / 10), SERVICES / 2);
     join_all(
         [("services", few_services), ("nodes", few_nodes)].map(async |(case, (rules, troubled))| {
-            let (consul, _proxy, discovery, witness, _file) = with_rights().await;
+            let (consul, _proxy, discovery, witness, _file) = with_rights(SERVICES, INSTANCES).await;
             let start = Instant::now();
             set_rules(consul.api(), &rules).await;
             until(
@@ -310,7 +306,7 @@ async fn acceptance_3_shrinking_rights_that_can_be_told_from_deregistrations_los
 async fn acceptance_3_shrinking_rights_that_look_like_deregistrations_are_held_until_confirmed() {
     const LEFT: usize = SERVICES * 3 / 10;
     let case = "services whose indexes move";
-    let (consul, proxy, discovery, witness, _file) = with_rights().await;
+    let (consul, proxy, discovery, witness, _file) = with_rights(SERVICES, INSTANCES).await;
     set_rules(consul.api(), &rules(LEFT, NODES)).await;
     touch(consul.api(), LEFT..SERVICES).await;
     let (_, since, seen) = until_held(case, &discovery, &witness).await;
@@ -323,5 +319,30 @@ async fn acceptance_3_shrinking_rights_that_look_like_deregistrations_are_held_u
         &names(LEFT),
     )
     .await;
+    discovery.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acceptance_3_shrinking_rights_to_nodes_that_look_like_deregistrations_are_held_until_confirmed() {
+    const FEW: usize = 10;
+    let case = "nodes, and services whose indexes move";
+    // Of each service an instance on each node.
+    let (consul, proxy, discovery, witness, _file) = with_rights(FEW, NODES).await;
+    set_rules(consul.api(), &rules(FEW, NODES * 3 / 10)).await;
+    touch(consul.api(), 0..FEW).await;
+    let (_, since, seen) = until_held(case, &discovery, &witness).await;
+    until_confirmed(
+        case,
+        &discovery,
+        &witness,
+        (since, seen),
+        Some(&proxy),
+        &names(FEW),
+    )
+    .await;
+    for index in 0..FEW {
+        let left = service(&discovery.snapshot(), &service_name(index)).unwrap();
+        assert_eq!(left.endpoints().len(), NODES * 3 / 10, "{index}");
+    }
     discovery.shutdown().await;
 }
