@@ -15,6 +15,8 @@
 //! - **An index proves nothing by moving**, only content does; one that goes back means a full read at once. One that
 //!   stands still while instances vanish means that the answer was filtered: degraded, and nothing is removed. Nor is a
 //!   service gone that the catalogue lists, nor any once the catalogue does not even list the servers themselves.
+//! - **A loss that may be another server's is no loss yet**: after a connection broke or an index went back, it is told
+//!   in a complete listing by consistent reads, all at once, and never service by service.
 //! - **Health** is aggregated here from node and service checks; see [`ConsulRegistry`] for the table.
 //!
 //! It needs a rustls provider to be installed at the start of `main`, for `http://` as well:
