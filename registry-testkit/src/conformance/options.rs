@@ -31,11 +31,11 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// All rules and all trouble, 30 s of patience, 5 s of slack and pauses of 0.3 s.
+    /// All rules and all trouble, 30 s of patience, 10 s of slack and pauses of 0.3 s.
     fn default() -> Self {
         Self {
             patience: Duration::from_secs(30),
-            slack: Duration::from_secs(5),
+            slack: Duration::from_secs(10),
             pause: Duration::from_millis(300),
             rules: Rule::ALL.iter().copied().collect(),
             troubles: Trouble::ALL.to_vec(),
