@@ -98,8 +98,8 @@ fn the_sample_is_fine_and_survives_being_shown() {
 
 #[test]
 fn faults_of_any_size_and_number_are_told_briefly() {
-    let long = "x\\n".repeat(200_000);
-    let key = "y".repeat(500_000);
+    let long = "x\\n".repeat(50_000);
+    let key = "y".repeat(100_000);
     let text = format!("? {key}\n: 1\nstart_deadline: \"{long}\"\n");
     let told = problems(&text);
     assert!(told.iter().any(|problem| problem.contains("unknown field")));
@@ -110,7 +110,18 @@ fn faults_of_any_size_and_number_are_told_briefly() {
         );
     }
     for line in ["  - { name: a }\n", "  - { name: \"${X}\" }\n"] {
-        let text = format!("registries:\n{}", line.repeat(20_000));
+        let text = format!("registries:\n{}", line.repeat(2_000));
         assert_eq!(problems(&text).len(), MOST_PROBLEMS, "{line}");
+    }
+}
+
+#[test]
+fn a_text_that_is_nested_too_deep_is_no_configuration() {
+    for (open, close) in [("[", "]"), ("{a: ", "}"), ("&a [", "]"), ("- ", ""), ("? ", "")] {
+        for depth in [20, 64, 5000] {
+            let text = format!("{}1{}\n", open.repeat(depth), close.repeat(depth));
+            let told = problems(&text);
+            assert!(told.len() == 1 && told[0].ends_with("expected YAML"), "{told:?}");
+        }
     }
 }

@@ -10,6 +10,10 @@ use serde_saphyr::Spanned;
 
 use super::problem::Place;
 
+/// How deep lists and mappings may be nested: some levels more than any setting is. Each level of the tree takes its
+/// part of the stack, and a stack that runs out takes the daemon with it.
+const DEEPEST: usize = 16;
+
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
@@ -82,7 +86,10 @@ pub(crate) fn display_path(path: &[Step]) -> String {
 impl Node {
     /// Reads a document.
     pub(crate) fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
-        serde_saphyr::from_str::<Spanned<Value>>(text).map(Self::from)
+        let options = serde_saphyr::options! {
+            budget: serde_saphyr::budget! { max_depth: DEEPEST },
+        };
+        serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options).map(Self::from)
     }
 
     /// Where the field of that path stands, or the innermost part of it that exists. Indices count what is left of a
