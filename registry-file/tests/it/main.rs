@@ -5,6 +5,7 @@
 )]
 
 mod check;
+mod conformance;
 mod degraded;
 mod discovery;
 mod reload;
