@@ -2,6 +2,7 @@
 
 mod acl;
 mod cluster;
+mod conformance;
 mod life;
 mod load;
 mod mapping;
