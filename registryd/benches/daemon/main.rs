@@ -73,6 +73,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if wanted("https") {
         rows.extend(https(if quick { 500 } else { 10_000 }, if quick { 20 } else { 200 }).await?);
     }
+    if wanted("restart") {
+        rows.extend(restart(if quick { 100 } else { 1_000 }).await?);
+    }
     if wanted("many") {
         rows.extend(memory_of_many(if quick { 500 } else { 10_000 }).await?);
     }
@@ -436,6 +439,54 @@ async fn memory_of_few() -> Outcome {
             resident <= 20_000,
         ),
     ])
+}
+
+/// A daemon is killed with all that it knew, and started again when its registry is gone.
+async fn restart(services: usize) -> Outcome {
+    const ENDPOINTS: usize = 100;
+    let services: Vec<Value> = (0..services)
+        .map(|service| {
+            let endpoints: Vec<Value> = (0..ENDPOINTS)
+                .map(|nth| {
+                    let address = Ipv4Addr::from(0x0a00_0000 + u32::try_from(service * ENDPOINTS + nth).unwrap_or(0));
+                    let labels = json!({ "version": "v2", "team": "money", "shard": (nth % 7).to_string() });
+                    let locality = json!({ "region": "eu", "zone": format!("eu-{}", nth % 3) });
+                    json!({ "address": address, "ports": { "http": 8080 }, "labels": labels, "locality": locality })
+                })
+                .collect();
+            json!({ "name": format!("service-{service}"), "ports": [{ "name": "http" }], "endpoints": endpoints })
+        })
+        .collect();
+    let count = services.len() * ENDPOINTS;
+    let config =
+        "http: { listen: \"127.0.0.1:0\" }\nregistries:\n  - name: vms\n    file: { path: vms.json }\n";
+    let files = json!({ "services": services }).to_string();
+    let mut daemon = Daemon::start(&[("registryd.yaml", config), ("vms.json", &files)]).await;
+    let known = |vms: &Value| vms["endpoints"] == count && !vms["saved"].is_null();
+    daemon.registry_that("vms", "known and saved", known).await;
+    std::fs::remove_file(daemon.path("vms.json"))?;
+    daemon.kill();
+
+    let started = Instant::now();
+    daemon.restart().await;
+    daemon
+        .wait("readiness", async || {
+            (daemon.get("/readyz").await.0 == 200).then_some(())
+        })
+        .await;
+    let ready = started.elapsed();
+    let vms = daemon.registry("vms").await;
+    assert_eq!(
+        (&vms["endpoints"], &vms["phase"]),
+        (&json!(count), &json!("stale"))
+    );
+    let what = format!("{count} endpoints served after kill -9 without the registry");
+    Ok(vec![row(
+        &what,
+        seconds(ready),
+        "1 s",
+        ready <= Duration::from_secs(1),
+    )])
 }
 
 /// Ten endpoints a service, read over plain HTTP in turns.
