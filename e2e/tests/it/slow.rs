@@ -1,3 +1,4 @@
 //! What takes its time.
 
 mod chaos;
+mod outage;
