@@ -364,6 +364,9 @@ impl RegistryState {
     /// The registry does not list the service any more.
     fn delete(&mut self, id: &ServiceId, explicit: bool, now: Instant, changes: &mut Vec<Change>) {
         self.freshness.forget(&Scope::Service(id.clone()));
+        if explicit {
+            self.survival.believe_all(id);
+        }
         let Some(entry) = self.records.get(id) else { return };
         let next = match entry.back() {
             Some(_) if !explicit && entry.delivered().is_none() => return,

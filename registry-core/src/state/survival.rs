@@ -1,7 +1,7 @@
 //! How a shard survives what it is told: implausible losses are held back until they are confirmed, and what is held
 //! is compared with complete knowledge from time to time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,8 @@ pub(super) struct Survival {
     counting: bool,
     /// What the first complete knowledge of a new backend lacks is no loss.
     forgiving: bool,
-    /// What went since the last publication, as it was before.
-    losses: Vec<(ServiceId, ServiceRecord)>,
+    /// Services that changed since the last publication, as they were before. What was announced to go is not in it.
+    changed: HashMap<ServiceId, ServiceRecord>,
     /// Services of which something is held back, and since when at the earliest.
     held: BTreeSet<ServiceId>,
     since: Option<Instant>,
@@ -88,27 +88,56 @@ impl Survival {
             return;
         };
         self.unsettled |= self.ledger.hold(id, held);
+        match last {
+            Some(last) if explicit => self.believe(id, last, next),
+            // Also where nothing was lost: what takes the place of others may go before anybody saw it.
+            Some(last) if !self.changed.contains_key(id) => {
+                self.changed.insert(id.clone(), last.record().clone());
+            }
+            _ => {}
+        }
         if after == before || (explicit && after < before) {
             return;
         }
         self.unsettled = true;
-        if let Some(last) = last.filter(|_| after < before) {
-            self.losses.push((id.clone(), last.record().clone()));
-        }
         #[allow(clippy::cast_possible_wrap, reason = "far fewer endpoints than 2^63")]
         let change = after as i64 - before as i64;
         self.ledger.record(id, change, now, guard.window);
     }
 
+    /// What went with this step is gone for good, also where another loss of the service is judged later on.
+    fn believe(&mut self, id: &ServiceId, last: &Entry, next: Option<&Entry>) {
+        let Some(before) = self.changed.get_mut(id) else {
+            return;
+        };
+        let nothing = EndpointSet::default();
+        let next = next.map_or(&nothing, |next| next.record().endpoints());
+        let last = last.record().endpoints();
+        let mut left = before.endpoints().clone();
+        for place in last.changed_places(next) {
+            for endpoint in last.at_address_of(place) {
+                if next.get(endpoint).is_none() {
+                    left.remove(endpoint);
+                }
+            }
+        }
+        *before = ServiceRecord::new(before.meta().clone(), left);
+    }
+
+    /// The registry announced that the service is gone.
+    pub(super) fn believe_all(&mut self, id: &ServiceId) {
+        self.changed.remove(id);
+    }
+
     /// What there is now is what losses are measured by.
     pub(super) fn forget_losses(&mut self) {
         self.ledger.reset();
-        self.losses.clear();
+        self.changed.clear();
     }
 
     /// What was lost until now is published.
     pub(super) fn published(&mut self) {
-        self.losses.clear();
+        self.changed.clear();
     }
 
     /// The watch ended: what was asked of it will not be answered, and the next one begins with a listing that nobody
@@ -197,10 +226,10 @@ impl RegistryState {
         }
         self.compare(now);
         let Some(guard) = self.options.guard else {
-            self.survival.losses.clear();
+            self.survival.changed.clear();
             return self.release(|_, _| true, true, now, changes) > 0;
         };
-        if self.survival.losses.is_empty() && self.survival.held.is_empty() {
+        if self.survival.changed.is_empty() && self.survival.held.is_empty() {
             return false;
         }
         let slid = self.survival.ledger.slide(now, guard.window);
@@ -210,14 +239,14 @@ impl RegistryState {
         }
         let beyond = self.survival.ledger.is_beyond(&guard, self.survival.total);
 
-        let losses = std::mem::take(&mut self.survival.losses);
+        let changed = std::mem::take(&mut self.survival.changed);
         let mut held = 0;
-        for (id, before) in &losses {
+        for (id, before) in &changed {
             if self.is_suspicious(id, &guard, beyond) {
                 held += self.hold_back(id, before, now, changes);
             }
         }
-        self.survival.losses = losses;
+        self.survival.changed = changed;
         if held > 0 {
             let names: Vec<String> = self
                 .survival

@@ -565,3 +565,45 @@ async fn a_comparison_is_asked_for_from_time_to_time_and_counts_what_differed() 
     // It was missing one endpoint in one comparison, and had it again in the next.
     assert_eq!(status.repaired, 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmed_loss_does_not_come_back_with_the_next_one() {
+    let mut world = world([service("web", 1, 20)]);
+    world.list("a", [service("web", 1, 5)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (20, 15));
+    world.pass(HOLD);
+    assert_eq!(asked(&mut world), [strong()]);
+    world.list("a", []);
+    assert_eq!(counts(&mut world, "web.mesh"), (5, 5), "the rest went only now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_announced_right_after_a_loss_is_believed() {
+    let explicit = |record| Event::Apply {
+        record,
+        explicit: true,
+    };
+    let delete = Event::Delete {
+        id: ServiceId::named("web"),
+        explicit: true,
+    };
+    let lost = || Event::apply(service("web", 1, 5));
+    for (batch, expected) in [
+        (vec![lost(), explicit(service("web", 1, 3))], (18, 15)),
+        (vec![lost(), delete.clone()], (0, 0)),
+        (vec![lost(), gone("web"), delete], (0, 0)),
+    ] {
+        let mut world = world([service("web", 1, 20)]);
+        world.say("a", batch);
+        assert_eq!(counts(&mut world, "web.mesh"), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_saw_is_not_held_in_place_of_what_was_published() {
+    let mut world = world([service("web", 1, 20)]);
+    world.say("a", vec![Event::apply(service("web", 101, 20)), gone("web")]);
+    assert_eq!(counts(&mut world, "web.mesh"), (20, 20));
+    let web = world.snapshot.get("web.mesh").unwrap();
+    assert!(web.endpoints().iter().any(|endpoint| endpoint.id() == "i-1-80"));
+}
