@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::entry::{Back, Entry};
 use super::ledger::Ledger;
-use super::{Change, RegistryState};
+use super::{Change, Listing, RegistryState};
 use crate::endpoint_set::EndpointSet;
 use crate::error::RegistryError;
 use crate::event::Scope;
@@ -20,6 +21,9 @@ use crate::registry::Resync;
 
 /// How many services a log line or a status names at most.
 const NAMED: usize = 100;
+
+/// A registry is asked to confirm losses no more often than this: the hold time, but within these bounds.
+const PAUSE: Range<Duration> = Duration::from_secs(1)..Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Survival {
@@ -39,8 +43,10 @@ pub(super) struct Survival {
     unsettled: bool,
     /// The session has given complete knowledge.
     listed: bool,
-    /// When complete knowledge was asked for that may confirm a loss.
+    /// When complete knowledge was asked for that may confirm a loss, while there is no answer.
     asked: Option<Instant>,
+    /// When the session was last asked for that, answered or not.
+    last_asked: Option<Instant>,
     /// When the next comparison is due, and when the one under way was asked for.
     compare: Option<Instant>,
     comparing: Option<Instant>,
@@ -145,6 +151,7 @@ impl Survival {
     pub(super) fn session_ended(&mut self) {
         self.listed = false;
         self.asked = None;
+        self.last_asked = None;
         self.comparing = None;
     }
 
@@ -366,8 +373,9 @@ impl RegistryState {
         let Some(due) = self.confirmation_due() else {
             return;
         };
-        if self.survival.listed && due <= now {
+        if self.survival.listed && due <= now && !self.is_answering() {
             self.survival.asked = Some(now);
+            self.survival.last_asked = Some(now);
             self.survival.wishes.push(Resync {
                 scope: Scope::Registry,
                 strong: true,
@@ -376,12 +384,27 @@ impl RegistryState {
         }
     }
 
+    /// True while the answer is under way: asking again would make it one that began too early.
+    fn is_answering(&self) -> bool {
+        let answers = |listing: &Listing| {
+            listing.scope == Scope::Registry
+                && self.survival.asked.is_some_and(|asked| listing.begun >= asked)
+        };
+        self.listings.iter().any(answers)
+    }
+
     /// When the registry is asked to confirm a loss, for the first time or again.
     fn confirmation_due(&self) -> Option<Instant> {
         let hold = self.options.guard?.hold;
         let since = self.survival.since?;
-        // An answer that did not come is asked for again.
-        Some(self.survival.asked.unwrap_or(since) + hold)
+        let pause = hold.clamp(PAUSE.start, PAUSE.end);
+        match (self.survival.asked, self.survival.last_asked) {
+            // An answer that did not come is asked for again.
+            (Some(asked), _) => asked.checked_add(hold.max(pause)),
+            // One that confirmed a part of the loss only, or nothing, is no reason to ask without a pause.
+            (None, Some(asked)) => Some(since.checked_add(hold)?.max(asked + pause)),
+            (None, None) => since.checked_add(hold),
+        }
     }
 
     /// Since when something is held back.

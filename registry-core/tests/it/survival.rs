@@ -334,6 +334,7 @@ async fn each_loss_is_held_for_its_own_time_and_what_could_not_be_read_is_not_co
         (counts(&mut world, "db.mesh"), counts(&mut world, "api.mesh")),
         ((20, 20), (5, 5))
     );
+    world.pass(Duration::from_secs(10));
     assert_eq!(asked(&mut world), [strong()]);
     world.list("a", []);
     assert_eq!(
@@ -606,4 +607,59 @@ async fn what_nobody_saw_is_not_held_in_place_of_what_was_published() {
     assert_eq!(counts(&mut world, "web.mesh"), (20, 20));
     let web = world.snapshot.get("web.mesh").unwrap();
     assert!(web.endpoints().iter().any(|endpoint| endpoint.id() == "i-1-80"));
+}
+
+/// A registry with `web` of twenty endpoints, and the default guard but for the hold time.
+fn holding_for(hold: Duration) -> World {
+    let guard = Some(Guard {
+        hold,
+        ..Guard::default()
+    });
+    let mut world = World::new().add("a", RegistryOptions { guard, ..guarded() });
+    world.list("a", [service("web", 1, 20)]);
+    world.publish();
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_takes_longer_than_the_hold_time_confirms() {
+    for hold in [Duration::ZERO, Duration::from_secs(5), HOLD] {
+        let mut world = holding_for(hold);
+        world.list("a", []);
+        assert_eq!(counts(&mut world, "web.mesh"), (20, 20));
+        world.pass(hold);
+        assert_eq!(asked(&mut world), [strong()]);
+        world.say("a", vec![Event::Init(Scope::Registry)]);
+        for _ in 0..4 {
+            world.pass(HOLD / 2);
+            assert_eq!(asked(&mut world), [], "the answer is under way");
+        }
+        world.say("a", vec![Event::init_done(Scope::Registry)]);
+        assert_eq!(counts(&mut world, "web.mesh"), (0, 0), "{hold:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_cannot_answer_is_not_asked_without_a_pause() {
+    for hold in [Duration::ZERO, Duration::from_secs(5), HOLD] {
+        let mut world = holding_for(hold);
+        world.list("a", []);
+        world.publish();
+        let mut times = 0;
+        for _ in 0..600 {
+            world.pass(Duration::from_millis(100));
+            for _ in asked(&mut world) {
+                times += 1;
+                let error = Arc::new(RegistryError::new(ErrorKind::Denied, "no"));
+                let unread = vec![(Scope::Service(ServiceId::named("web")), error)];
+                let scope = Scope::Registry;
+                world.say(
+                    "a",
+                    vec![Event::Init(scope.clone()), Event::InitDone { scope, unread }],
+                );
+            }
+        }
+        assert_eq!(counts(&mut world, "web.mesh"), (20, 20));
+        assert!((1..=61).contains(&times), "{times} times within a minute");
+    }
 }
