@@ -229,10 +229,16 @@ impl RegistryState {
             return Ok(());
         }
         let nothing_read = listing.records.is_empty() && !unread.is_empty();
+        let all_unread = unread.iter().any(|(unread, _)| unread.covers(scope));
         if nothing_read && *scope == Scope::Registry && !self.freshness.heard() {
             self.freshness.wait_for_a_part();
+        } else if all_unread && (nothing_read || self.freshness.heard()) {
+            // No word on the whole: what was read is as good as told one by one.
+            for id in listing.records.keys() {
+                self.freshness.confirm(&Scope::Service(id.clone()), now);
+            }
         } else {
-            self.freshness.complete(scope, now);
+            self.freshness.complete(scope, &unread, now);
         }
         self.pass_on(&listing, &unread);
         let before = changes.len();

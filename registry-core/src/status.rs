@@ -137,8 +137,8 @@ impl Freshness {
         }
     }
 
-    /// A listing of the scope was completed.
-    pub(crate) fn complete(&mut self, scope: &Scope, now: Instant) {
+    /// A listing of the scope was completed. What is in trouble and was not read stays in trouble.
+    pub(crate) fn complete(&mut self, scope: &Scope, unread: &[(Scope, Arc<RegistryError>)], now: Instant) {
         if *scope == Scope::Registry {
             self.waits_for_a_part = false;
             self.confirmed = Some(now);
@@ -147,7 +147,7 @@ impl Freshness {
         } else {
             self.end_waiting(now);
         }
-        let over = |held: &Scope| scope.covers(held);
+        let over = |held: &Scope| scope.covers(held) && !unread.iter().any(|(unread, _)| unread.covers(held));
         self.mended |= self
             .troubles
             .iter()
@@ -608,7 +608,7 @@ mod tests {
         let start = Instant::now();
         clock.confirm(&Scope::Registry, start);
         assert!(!clock.tick(start), "a confirmation of nothing is not knowledge");
-        clock.complete(&Scope::Registry, start);
+        clock.complete(&Scope::Registry, &[], start);
         assert!(clock.tick(start));
         assert_eq!(
             (clock.phase(), clock.deadline(start)),
@@ -626,7 +626,7 @@ mod tests {
     async fn three_failures_in_a_row_are_stale_before_the_bound() {
         let mut clock = Freshness::new(Duration::from_secs(40));
         let now = Instant::now();
-        clock.complete(&Scope::Registry, now);
+        clock.complete(&Scope::Registry, &[], now);
         let web = ServiceId::named("web");
         for _ in 0..3 {
             assert!(!clock.is_stale(&web));
@@ -653,7 +653,7 @@ mod tests {
     async fn a_part_that_is_mended_is_news_while_another_stays_stale() {
         let mut clock = Freshness::new(Duration::from_secs(40));
         let now = Instant::now();
-        clock.complete(&Scope::Registry, now);
+        clock.complete(&Scope::Registry, &[], now);
         let (web, api) = (ServiceId::named("web"), ServiceId::named("api"));
         for _ in 0..3 {
             clock.degrade(Scope::Service(web.clone()), error(), now);

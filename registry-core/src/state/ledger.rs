@@ -47,9 +47,15 @@ impl Net {
 }
 
 impl Ledger {
-    /// Forgets what was: what there is now is the start.
+    /// Forgets what came and went: what there is now is the start. What is held back stays a loss.
     pub(super) fn reset(&mut self) {
-        *self = Self::default();
+        self.steps.clear();
+        self.services.retain(|_, net| {
+            net.change = 0;
+            net.held > 0
+        });
+        self.change = 0;
+        self.loss = self.held;
     }
 
     /// The number of endpoints of a service changed by this much.

@@ -188,8 +188,13 @@ impl RegistryState {
         changes: &mut Vec<Change>,
     ) {
         self.survival.listed = true;
+        if unread.iter().any(|(scope, _)| *scope == Scope::Registry) {
+            // Nothing that is missing in it is known to be gone.
+            return;
+        }
+        let is_read = |id: &ServiceId| !unread.iter().any(|(scope, _)| scope.contains(id));
         if std::mem::take(&mut self.survival.forgiving) {
-            self.release(|_, _| true, true, now, changes);
+            self.release(|id, _| is_read(id), true, now, changes);
             self.survival.forget_losses();
         }
         if self.survival.comparing.is_some_and(|asked| begun >= asked) {
@@ -204,7 +209,10 @@ impl RegistryState {
         if let (Some(asked), Some(guard)) = (asked, self.options.guard) {
             self.survival.asked = None;
             let confirmed = |id: &ServiceId, since: Instant| {
-                since + guard.hold <= asked && !unread.iter().any(|(scope, _)| scope.contains(id))
+                let for_long = asked
+                    .checked_duration_since(since)
+                    .is_some_and(|held| held >= guard.hold);
+                for_long && is_read(id)
             };
             let gone = self.release(confirmed, true, now, changes);
             if gone > 0 {

@@ -663,3 +663,64 @@ async fn a_registry_that_cannot_answer_is_not_asked_without_a_pause() {
         assert!((1..=61).contains(&times), "{times} times within a minute");
     }
 }
+
+/// A listing of everything, of which this could not be read.
+fn listing_without(scope: Scope, records: impl IntoIterator<Item = ServiceRecord>) -> Vec<Event> {
+    let mut batch = Event::listing(Scope::Registry, records);
+    batch.pop();
+    let error = Arc::new(RegistryError::new(ErrorKind::Denied, "no"));
+    batch.push(Event::InitDone {
+        scope: Scope::Registry,
+        unread: vec![(scope, error)],
+    });
+    batch
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_listing_could_read_goes_stale() {
+    let db = || Scope::Service(ServiceId::named("db"));
+    for scope in [db, || Scope::Registry] {
+        let mut world = world([service("web", 1, 3), service("db", 40, 3)]);
+        for failures in 1..=3 {
+            assert_eq!(status(&mut world).phase, Phase::Synced);
+            world.pass(Duration::from_secs(5));
+            world.say("a", listing_without(scope(), [service("web", 1, 3)]));
+            let status = status(&mut world);
+            assert_eq!(
+                (status.degraded.len(), status.degraded[0].failures),
+                (1, failures)
+            );
+        }
+        assert_eq!(status(&mut world).phase, Phase::Stale);
+        assert_eq!(world.snapshot.len(), 2);
+        world.list("a", [service("web", 1, 3), service("db", 40, 3)]);
+        assert_eq!(status(&mut world).phase, Phase::Synced);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_read_nothing_is_not_what_a_new_backend_knows() {
+    let mut world = world([service("web", 1, 20), service("db", 40, 20)]);
+    world.list("a", [service("db", 40, 1)]);
+    assert_eq!(
+        (counts(&mut world, "web.mesh"), counts(&mut world, "db.mesh")),
+        ((20, 20), (20, 19))
+    );
+    world
+        .engine
+        .reconfigure(&id("a"), Some(&Kind("test")), guarded())
+        .unwrap();
+    world.say("a", listing_without(Scope::Registry, []));
+    assert_eq!(held(&mut world), 39, "nothing is known by it");
+
+    world.say(
+        "a",
+        listing_without(Scope::Service(ServiceId::named("web")), [service("db", 40, 1)]),
+    );
+    assert_eq!(
+        (counts(&mut world, "web.mesh"), counts(&mut world, "db.mesh")),
+        ((20, 20), (1, 0)),
+        "what could not be read keeps what it had"
+    );
+    assert_eq!(held(&mut world), 20);
+}
