@@ -425,6 +425,8 @@ impl RegistryState {
         if self.options.guard.is_none() {
             self.survival.forget_losses();
         }
+        self.survival
+            .reconfigured(self.options.compare == options.compare);
         self.options = options;
         self.freshness.set_outage(self.options.outage);
         self.endpoints = 0;

@@ -90,10 +90,11 @@ impl Survival {
         if self.held.is_empty() {
             self.since = None;
         }
+        // Also while the guard is off: it may be on again before what is held was let go.
+        self.unsettled |= self.ledger.hold(id, held);
         let Some(guard) = guard.filter(|_| self.counting) else {
             return;
         };
-        self.unsettled |= self.ledger.hold(id, held);
         match last {
             Some(last) if explicit => self.believe(id, last, next),
             // Also where nothing was lost: what takes the place of others may go before anybody saw it.
@@ -158,6 +159,14 @@ impl Survival {
     /// What the next complete knowledge lacks is no loss: it comes from another backend.
     pub(super) fn forgive(&mut self) {
         self.forgiving = true;
+    }
+
+    /// Other settings: what is held is judged anew by them.
+    pub(super) fn reconfigured(&mut self, compare_is_same: bool) {
+        self.unsettled = true;
+        if !compare_is_same {
+            self.compare = None;
+        }
     }
 
     /// True where what is held may be kept for a later start: it is what this backend said.

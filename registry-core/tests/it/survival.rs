@@ -724,3 +724,48 @@ async fn a_listing_that_read_nothing_is_not_what_a_new_backend_knows() {
     );
     assert_eq!(held(&mut world), 20);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_is_off_for_a_moment_lets_go_of_nothing_that_was_not_published() {
+    let mut world = world([service("web", 1, 20)]);
+    world.list("a", [service("web", 1, 2)]);
+    assert_eq!(held(&mut world), 18);
+    world
+        .engine
+        .reconfigure(&id("a"), None, hostname("{name}.mesh"))
+        .unwrap();
+    world.say("a", vec![Event::apply(service("web", 1, 3))]);
+    world.engine.reconfigure(&id("a"), None, guarded()).unwrap();
+    assert_eq!((held(&mut world), counts(&mut world, "web.mesh")), (17, (20, 17)));
+    world.say("a", vec![Event::apply(service("web", 1, 4))]);
+    assert_eq!((held(&mut world), counts(&mut world, "web.mesh")), (16, (20, 16)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_share_judges_anew_what_is_held() {
+    let mut world = world([service("web", 1, 20)]);
+    world.list("a", [service("web", 1, 5)]);
+    assert_eq!(held(&mut world), 15);
+    let guard = Some(Guard {
+        share: 0.8,
+        ..Guard::default()
+    });
+    let options = RegistryOptions { guard, ..guarded() };
+    world.engine.reconfigure(&id("a"), None, options).unwrap();
+    assert_eq!(counts(&mut world, "web.mesh"), (5, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_interval_of_comparisons_counts_from_now_on() {
+    let options = |seconds| RegistryOptions {
+        compare: Some(Duration::from_secs(seconds)),
+        ..guarded()
+    };
+    let mut world = World::new().add("a", options(86_400));
+    world.list("a", [service("web", 1, 3)]);
+    assert_eq!(asked(&mut world), []);
+    world.engine.reconfigure(&id("a"), None, options(10)).unwrap();
+    assert_eq!(asked(&mut world), []);
+    world.pass(Duration::from_secs(13));
+    assert_eq!(asked(&mut world).len(), 1);
+}
