@@ -283,10 +283,10 @@ impl Engine {
             self.dirty.extend(self.shared.iter().cloned());
         }
         if !self.ready {
-            let deadline = self.started + self.settings.start_deadline;
+            let deadline = self.started.checked_add(self.settings.start_deadline);
             next = next
                 .into_iter()
-                .chain(Some(deadline).filter(|deadline| *deadline > now))
+                .chain(deadline.filter(|deadline| *deadline > now))
                 .min();
         }
         next

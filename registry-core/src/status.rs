@@ -439,7 +439,9 @@ impl Live {
                 services: holding.services,
                 names: holding.names.clone(),
                 since: ago(holding.since.elapsed()),
-                remaining: holding.due.saturating_duration_since(Instant::now()),
+                remaining: holding
+                    .due
+                    .map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now())),
             }),
             outage: OutageStatus {
                 policy: state.outage,

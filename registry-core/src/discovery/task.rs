@@ -102,11 +102,11 @@ impl Task {
         }
         let mut wake = deadline.unwrap_or(now + IDLE).min(now + IDLE);
         if self.engine.has_changes() {
-            let due = self.last_publication.map_or(now, |last| last + self.interval);
-            if due <= now {
-                self.publish(now);
-            } else {
-                wake = wake.min(due);
+            match self.last_publication.map(|last| last.checked_add(self.interval)) {
+                // An interval beyond any clock.
+                Some(None) => {}
+                Some(Some(due)) if due > now => wake = wake.min(due),
+                _ => self.publish(now),
             }
         }
         self.note_readiness(now);

@@ -91,7 +91,8 @@ impl Ledger {
 
     /// Forgets what is older than the window. True where there was something.
     pub(super) fn slide(&mut self, now: Instant, window: Duration) -> bool {
-        let over = |step: &Step| now.saturating_duration_since(step.begun) > window + window / STEPS;
+        let over =
+            |step: &Step| now.saturating_duration_since(step.begun) > window.saturating_add(window / STEPS);
         let steps = self.steps.len();
         while self.steps.front().is_some_and(over) {
             let Some(step) = self.steps.pop_front() else { break };

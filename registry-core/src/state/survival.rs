@@ -62,7 +62,8 @@ pub(crate) struct Holding {
     pub(crate) services: usize,
     pub(crate) names: Vec<ServiceId>,
     pub(crate) since: Instant,
-    pub(crate) due: Instant,
+    /// `None` where that is beyond any clock.
+    pub(crate) due: Option<Instant>,
 }
 
 impl Survival {
@@ -440,12 +441,12 @@ impl RegistryState {
             self.survival.compare = None;
             return;
         };
-        let due = *self
-            .survival
-            .compare
-            .get_or_insert_with(|| now + jittered(interval));
-        if due <= now {
-            self.survival.compare = Some(now + jittered(interval));
+        let next = || now.checked_add(jittered(interval));
+        if self.survival.compare.is_none() {
+            self.survival.compare = next();
+        }
+        if self.survival.compare.is_some_and(|due| due <= now) {
+            self.survival.compare = next();
             self.survival.comparing = Some(now);
             self.survival.wishes.push(Resync {
                 scope: Scope::Registry,
@@ -477,7 +478,7 @@ impl RegistryState {
             services: self.survival.held.len(),
             names: self.survival.held.iter().take(NAMED).cloned().collect(),
             since,
-            due: since + guard.hold,
+            due: since.checked_add(guard.hold),
         })
     }
 }
@@ -513,5 +514,5 @@ pub(super) fn alone(
 /// The interval give or take a quarter, so that registries and daemons do not stay in step.
 fn jittered(interval: Duration) -> Duration {
     let random = u32::from(RandomState::new().hash_one(0_u8).to_le_bytes()[0]);
-    interval * 3 / 4 + interval / 2 * random / 256
+    (interval - interval / 4).saturating_add(interval / 2 / 256 * random)
 }

@@ -769,3 +769,34 @@ async fn another_interval_of_comparisons_counts_from_now_on() {
     world.pass(Duration::from_secs(13));
     assert_eq!(asked(&mut world).len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn times_beyond_any_clock_never_come() {
+    let forever = Duration::MAX;
+    let options = RegistryOptions {
+        guard: Some(Guard {
+            hold: forever,
+            window: forever,
+            ..Guard::default()
+        }),
+        compare: Some(forever),
+        outage: Outage::KeepFor(forever),
+        ..guarded()
+    };
+    let settings = registry_core::engine::EngineSettings {
+        start_deadline: forever,
+        ..Default::default()
+    };
+    let mut world = World::new();
+    world.engine = registry_core::engine::Engine::new(settings, world.now);
+    let mut world = world.add("a", options);
+    world.list("a", [service("web", 1, 20)]);
+    world.publish();
+    world.list("a", []);
+    for _ in 0..3 {
+        assert_eq!(counts(&mut world, "web.mesh"), (20, 20));
+        assert_eq!(asked(&mut world), []);
+        world.pass(Duration::from_secs(86_400 * 365));
+    }
+    assert!(status(&mut world).held.unwrap().remaining > Duration::from_secs(86_400 * 365));
+}
