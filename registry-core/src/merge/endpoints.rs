@@ -97,9 +97,11 @@ fn at_place(inputs: &[Input], place: &Endpoint) -> Vec<Arc<Endpoint>> {
             groups.push(group);
         }
     }
+    // Of one registry what it lists goes before what it lists no longer.
+    let key = |(at, endpoint): &(usize, &Arc<Endpoint>)| (*at, endpoint.held());
     groups
         .iter_mut()
-        .for_each(|group| group.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.order(b.1))));
+        .for_each(|group| group.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.1.order(b.1))));
     groups.iter().map(|group| one(inputs, group)).collect()
 }
 

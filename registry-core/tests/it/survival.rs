@@ -800,3 +800,14 @@ async fn times_beyond_any_clock_never_come() {
     }
     assert!(status(&mut world).held.unwrap().remaining > Duration::from_secs(86_400 * 365));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_listed_goes_before_what_is_held_back_at_the_same_place() {
+    let mut world = world([record("web", (1..=20).map(|n| endpoint(n, 80).weight(1)))]);
+    let new = endpoint(1, 80).id("z").weight(7).label("version", "v2");
+    world.list("a", [record("web", [new])]);
+    assert_eq!(counts(&mut world, "web.mesh"), (20, 19));
+    let web = world.snapshot.get("web.mesh").unwrap();
+    let fresh = web.endpoints().iter().find(|endpoint| !endpoint.held()).unwrap();
+    assert_eq!((fresh.id(), fresh.weight()), ("z", 7));
+}
