@@ -347,7 +347,8 @@ impl RegistryState {
         let limits = self.options.limits;
         limits.check_count(record)?;
         let Some(held) = entry.map(Entry::record) else {
-            let count = self.records.len();
+            // What is only held back leaves its room to what is listed.
+            let count = self.records.len() - self.survival.unlisted();
             if count >= limits.services {
                 let id = record.id();
                 return Err(format!(

@@ -38,6 +38,8 @@ pub(super) struct Survival {
     changed: HashMap<ServiceId, ServiceRecord>,
     /// Services of which something is held back, and since when at the earliest.
     held: BTreeSet<ServiceId>,
+    /// How many of these the registry does not list at all.
+    unlisted: usize,
     since: Option<Instant>,
     /// Something came or went since losses were last judged.
     unsettled: bool,
@@ -91,6 +93,9 @@ impl Survival {
         if self.held.is_empty() {
             self.since = None;
         }
+        let unlisted =
+            |entry: Option<&Entry>| usize::from(entry.is_some_and(|entry| entry.delivered().is_none()));
+        self.unlisted = self.unlisted + unlisted(next) - unlisted(last);
         // Also while the guard is off: it may be on again before what is held was let go.
         self.unsettled |= self.ledger.hold(id, held);
         let Some(guard) = guard.filter(|_| self.counting) else {
@@ -173,6 +178,11 @@ impl Survival {
     /// True where what is held may be kept for a later start: it is what this backend said.
     pub(super) fn is_settled(&self) -> bool {
         !self.forgiving
+    }
+
+    /// How many services there are of which the registry lists nothing.
+    pub(super) fn unlisted(&self) -> usize {
+        self.unlisted
     }
 
     pub(super) fn comparisons(&self) -> (u64, u64) {

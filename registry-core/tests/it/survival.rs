@@ -811,3 +811,25 @@ async fn what_is_listed_goes_before_what_is_held_back_at_the_same_place() {
     let fresh = web.endpoints().iter().find(|endpoint| !endpoint.held()).unwrap();
     assert_eq!((fresh.id(), fresh.weight()), ("z", 7));
 }
+
+#[tokio::test(start_paused = true)]
+async fn services_that_are_only_held_back_leave_room_for_those_that_are_listed() {
+    let mut options = guarded();
+    options.limits.services = 2;
+    let mut world = World::new().add("a", options);
+    world.list("a", [service("web", 1, 20), service("db", 40, 20)]);
+    world.publish();
+    world.list("a", []);
+    assert_eq!(held(&mut world), 40);
+    world.list("a", [service("api", 80, 1), service("mail", 90, 1)]);
+    assert_eq!(
+        (
+            counts(&mut world, "api.mesh"),
+            counts(&mut world, "mail.mesh"),
+            held(&mut world)
+        ),
+        ((1, 0), (1, 0), 40)
+    );
+    world.say("a", vec![Event::apply(service("third", 100, 1))]);
+    assert_eq!(counts(&mut world, "third.mesh"), (0, 0), "the limit holds");
+}
