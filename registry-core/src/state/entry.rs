@@ -28,6 +28,8 @@ pub(super) struct Back {
     delivered: Option<ServiceRecord>,
     /// What it no longer lists, each with the time since when; never empty.
     endpoints: Vec<(Instant, Arc<Endpoint>)>,
+    /// The earliest of these times.
+    since: Instant,
 }
 
 impl Back {
@@ -36,7 +38,16 @@ impl Back {
         delivered: Option<ServiceRecord>,
         endpoints: Vec<(Instant, Arc<Endpoint>)>,
     ) -> Option<Box<Self>> {
-        (!endpoints.is_empty()).then(|| Box::new(Self { delivered, endpoints }))
+        let since = endpoints.iter().map(|(since, _)| *since).min()?;
+        Some(Box::new(Self {
+            delivered,
+            endpoints,
+            since,
+        }))
+    }
+
+    pub(super) fn since(&self) -> Instant {
+        self.since
     }
 
     pub(super) fn endpoints(&self) -> &[(Instant, Arc<Endpoint>)] {

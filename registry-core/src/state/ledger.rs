@@ -91,8 +91,7 @@ impl Ledger {
 
     /// Forgets what is older than the window. True where there was something.
     pub(super) fn slide(&mut self, now: Instant, window: Duration) -> bool {
-        let over =
-            |step: &Step| now.saturating_duration_since(step.begun) > window.saturating_add(window / STEPS);
+        let over = |step: &Step| now.saturating_duration_since(step.begun) > span(window);
         let steps = self.steps.len();
         while self.steps.front().is_some_and(over) {
             let Some(step) = self.steps.pop_front() else { break };
@@ -102,6 +101,12 @@ impl Ledger {
             }
         }
         self.steps.len() < steps
+    }
+
+    /// When the next step leaves the window.
+    pub(super) fn next_slide(&self, window: Duration) -> Option<Instant> {
+        let past = span(window).saturating_add(Duration::from_nanos(1));
+        self.steps.front()?.begun.checked_add(past)
     }
 
     fn update(&mut self, id: &ServiceId, change: impl FnOnce(&mut Net)) {
@@ -140,6 +145,11 @@ fn is_implausible(guard: &Guard, loss: i64, start: i64) -> bool {
     #[allow(clippy::cast_precision_loss, reason = "far fewer endpoints than 2^52")]
     let share = loss as f64 > guard.share * start as f64;
     loss > 0 && share && (loss >= count(guard.endpoints) || loss >= start)
+}
+
+/// How long a step counts: the window, and as long as the step itself may have lasted.
+fn span(window: Duration) -> Duration {
+    window.saturating_add(window / STEPS)
 }
 
 fn count(endpoints: usize) -> i64 {

@@ -382,6 +382,9 @@ impl RegistryState {
                 .iter()
                 .cloned()
                 .partition(|(since, _)| condition(&id, *since));
+            if go.is_empty() {
+                continue;
+            }
             gone += go.len();
             let next = match entry.delivered().cloned() {
                 Some(delivered) => Some(beside(delivered, stay, entry.record())),
@@ -437,12 +440,9 @@ impl RegistryState {
 
     /// Since when something is held back.
     fn held_since(&self) -> Option<Instant> {
-        let entries = self
-            .survival
-            .held
-            .iter()
-            .filter_map(|id| self.records.get(id)?.back());
-        entries.flat_map(Back::endpoints).map(|(since, _)| *since).min()
+        let held = self.survival.held.iter();
+        held.filter_map(|id| Some(self.records.get(id)?.back()?.since()))
+            .min()
     }
 
     /// Asks for complete knowledge from time to time, to compare what is held with it.
@@ -472,7 +472,10 @@ impl RegistryState {
 
     /// When `tick` may next have something to say.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let own = [self.survival.compare, self.confirmation_due()];
+        let is_holding = self.survival.since.is_some();
+        let guard = self.options.guard.filter(|_| is_holding);
+        let slides = guard.and_then(|guard| self.survival.ledger.next_slide(guard.window));
+        let own = [self.survival.compare, self.confirmation_due(), slides];
         own.into_iter()
             .flatten()
             .filter(|at| *at > now)

@@ -833,3 +833,20 @@ async fn services_that_are_only_held_back_leave_room_for_those_that_are_listed()
     world.say("a", vec![Event::apply(service("third", 100, 1))]);
     assert_eq!(counts(&mut world, "third.mesh"), (0, 0), "the limit holds");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_window_is_a_time_to_look_at_what_is_held() {
+    let mut world = world([service("web", 1, 40), service("db", 60, 60)]);
+    // Gone one by one, and only together too much.
+    world.say("a", vec![gone("web")]);
+    assert_eq!(held(&mut world), 0);
+    world.pass(Duration::from_secs(10));
+    world.say("a", vec![Event::apply(service("db", 60, 40))]);
+    assert_eq!(held(&mut world), 20, "60 of 100");
+    let start = world.now;
+    while let Some(next) = world.engine.tick(world.now).filter(|_| held(&mut world) > 0) {
+        world.now = next;
+    }
+    assert_eq!(counts(&mut world, "db.mesh"), (40, 0), "20 of 60");
+    assert!(world.now - start < WINDOW);
+}
