@@ -84,6 +84,8 @@ pub(super) struct Keeper {
     store: Option<Store>,
     tasks: TaskTracker,
     kept: HashMap<RegistryId, Kept>,
+    /// Files that are being removed: a registry that is added anew must not lose the next one to that.
+    leaving: HashMap<RegistryId, JoinHandle<()>>,
     /// When to look for changes again: not with every batch of a busy registry.
     look: Instant,
 }
@@ -106,6 +108,7 @@ impl Keeper {
             store,
             tasks,
             kept: HashMap::new(),
+            leaving: HashMap::new(),
             look: Instant::now(),
         }
     }
@@ -122,7 +125,9 @@ impl Keeper {
             live,
             written: None,
             changed: None,
-            writing: last.and_then(|last| last.writing),
+            writing: last
+                .and_then(|last| last.writing)
+                .or_else(|| self.leaving.remove(id)),
         };
         self.kept.insert(id.clone(), kept);
     }
@@ -133,7 +138,9 @@ impl Keeper {
             return;
         };
         let tasks = self.tasks.clone();
-        self.tasks.spawn(async move {
+        self.leaving.retain(|_, leaving| !leaving.is_finished());
+        let of = id.clone();
+        let leaving = self.tasks.spawn(async move {
             if let Some(writing) = kept.writing {
                 // Whatever became of it, the file goes.
                 let _ = writing.await;
@@ -145,6 +152,7 @@ impl Keeper {
             });
             let _ = removed.await;
         });
+        self.leaving.insert(of, leaving);
     }
 
     /// Begins to write what is due. To be called at least every [`LOOK`].
@@ -227,5 +235,25 @@ impl Kept {
             });
             live.note_saved(result);
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::static_registry::StaticRegistry;
+
+    #[tokio::test]
+    async fn a_registry_that_is_added_anew_is_not_written_before_its_old_file_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut keeper = Keeper::new(Some(Store::open(dir.path()).unwrap()), TaskTracker::new());
+        let (registry, live) = (StaticRegistry::new([]), Arc::new(Live::new(Arc::default())));
+        let id: RegistryId = "a".parse().unwrap();
+        keeper.keep(&id, &registry, live.clone());
+        keeper.forget(id.clone());
+        keeper.keep(&id, &registry, live);
+        let removal = keeper.kept.remove(&id).and_then(|kept| kept.writing);
+        assert!(!removal.as_ref().unwrap().is_finished());
+        removal.unwrap().await.unwrap();
     }
 }
