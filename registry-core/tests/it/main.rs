@@ -10,3 +10,4 @@ mod properties;
 mod restart;
 mod running;
 mod survival;
+mod survival_properties;
