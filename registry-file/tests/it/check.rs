@@ -85,3 +85,21 @@ async fn wrong_settings_are_told_by_all_ways_in() {
     let control = registry_core::Control::new("files".parse().unwrap(), Default::default());
     assert!(registry.watch(control).await.is_err());
 }
+
+#[test]
+fn the_target_is_where_the_files_are() {
+    let of = |paths: &[&str], base: &str| {
+        let config = FileConfig {
+            paths: paths.iter().map(Into::into).collect(),
+            ..FileConfig::default()
+        };
+        FileRegistry::new(config).relative_to(base).target()
+    };
+    assert_eq!(of(&["vms.yaml"], "/etc/registryd"), "/etc/registryd/vms.yaml");
+    assert_eq!(
+        of(&["b", "/srv/a", "b"], "/etc"),
+        of(&["/srv/a", "b"], "/etc"),
+        "order and repetition do not matter"
+    );
+    assert_ne!(of(&["vms.yaml"], "/etc"), of(&["vms.yaml"], "/srv"));
+}
