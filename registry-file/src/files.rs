@@ -37,8 +37,8 @@ pub(crate) struct Files {
 struct Root {
     shown: Str,
     path: PathBuf,
-    /// Decided by the first look that finds it, and kept: a file that became a directory, or the other way round, says
-    /// nothing about the services.
+    /// Decided by the first look that finds it, and kept once something there was understood: a file that became a
+    /// directory, or the other way round, says nothing about the services.
     kind: Option<Kind>,
     members: BTreeSet<Str>,
     failed: bool,
@@ -197,9 +197,15 @@ impl Files {
         let mut listed = BTreeSet::new();
         for root in &mut self.roots {
             look.sound |= root.path.exists();
+            let understood = |known: &Known| known.understood.is_some();
+            if root.kind == Some(Kind::File) && !self.known.get(&root.shown).is_some_and(understood) {
+                root.kind = None;
+            }
             match root.list() {
                 Ok(files) => {
                     if root.kind == Some(Kind::Directory) {
+                        // What was in its place before was never understood.
+                        root.failed |= self.known.remove(&root.shown).is_some();
                         let now: BTreeSet<Str> = files.iter().map(|(shown, _)| shown.clone()).collect();
                         gone.extend(root.members.difference(&now).cloned());
                         root.members = now;

@@ -279,3 +279,17 @@ async fn sizes_and_encodings_are_checked() {
         Some("d/latin.yaml:2:14: found bytes that are not UTF-8, expected text")
     );
 }
+
+#[tokio::test]
+async fn what_stands_in_place_of_a_directory_before_it_is_there_decides_nothing() {
+    let dir = Dir::new();
+    dir.write("services.d", "not of services");
+    let mut seen = dir.watch(by_poll("services.d")).await;
+    seen.until_trouble("services.d").await;
+    dir.remove("services.d");
+    dir.make_dir("services.d");
+    dir.write("services.d/a.yaml", &one("a", "10.0.0.1"));
+    seen.until_at("services.d/a.yaml/default/a", "10.0.0.1").await;
+    let mended = |seen: &crate::support::Watching| seen.degraded.is_empty();
+    seen.until("nothing is in trouble", mended).await;
+}
