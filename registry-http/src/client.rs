@@ -206,7 +206,8 @@ impl HttpClient {
             let dial = Dial::default();
             let outcome = inner
                 .attempt(base, request, &mut sent, &dial, deadline, allowed)
-                .await;
+                .await
+                .map(|answer| answer.with_resent(stale > 0));
             inner.observe(base, request, &outcome, sent.at);
             let may_move = moves + 1 < inner.servers.len() && Instant::now() < deadline;
             let fail_over = request.fail_over();

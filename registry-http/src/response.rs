@@ -25,6 +25,7 @@ pub struct Response {
     url: RedactedUrl,
     base: usize,
     elapsed: Duration,
+    resent: bool,
 }
 
 // === impl Response ===
@@ -45,7 +46,12 @@ impl Response {
             url,
             base,
             elapsed,
+            resent: false,
         }
+    }
+
+    pub(crate) fn with_resent(self, resent: bool) -> Self {
+        Self { resent, ..self }
     }
 
     /// The status.
@@ -81,6 +87,12 @@ impl Response {
     /// Index of the base URL that answered.
     pub fn base(&self) -> usize {
         self.base
+    }
+
+    /// Whether the request was sent again because a kept connection broke: whoever answers may be another server than the
+    /// one that was asked before.
+    pub fn is_resent(&self) -> bool {
+        self.resent
     }
 
     /// From sending to the body's end, without waiting for the budget.

@@ -225,13 +225,14 @@ async fn a_kept_connection_that_the_server_closed_is_replaced_in_silence() {
     })
     .await;
     let client = client(&server.url());
+    let mut resent = Vec::new();
     for _ in 0..5 {
-        assert_eq!(
-            client.send(&Request::get("/")).await.unwrap().body().as_ref(),
-            b"ok"
-        );
+        let answer = client.send(&Request::get("/")).await.unwrap();
+        assert_eq!(answer.body().as_ref(), b"ok");
+        resent.push(answer.is_resent());
     }
     assert_eq!(server.connections.total(), 5);
+    assert_eq!(resent, [false, true, true, true, true], "and yet it can be known");
 }
 
 #[tokio::test]
