@@ -43,6 +43,7 @@ pub(super) struct Read {
     pub(super) names: Vec<Str>,
     url: registry_http::RedactedUrl,
     base: usize,
+    resent: bool,
 }
 
 impl Catalog {
@@ -174,6 +175,7 @@ impl Session {
             names: listed.names.iter().map(|name| self.interner.text(name)).collect(),
             url: response.url().clone(),
             base: response.base(),
+            resent: response.is_resent(),
         })
     }
 
@@ -186,6 +188,9 @@ impl Session {
             .is_some_and(|base| base != read.base)
         {
             self.suspect_server("another base URL answers", now);
+        }
+        if read.resent {
+            self.suspect_server("a kept connection broke", now);
         }
         // Any other server than the leader may be behind.
         if leader && super::service::lock(&self.memory).note_catalog(read.headers.index, started, now) {

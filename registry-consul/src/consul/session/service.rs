@@ -161,6 +161,10 @@ impl Session {
         let Some(tracked) = self.services.get_mut(name) else {
             return Ok(Outcome::Same);
         };
+        if response.is_resent() {
+            // The client mended it, and yet the server may be another one.
+            tracked.epoch = 0;
+        }
         // Only an answer as strong as was wished for grants the wish.
         let wished = tracked.wished.is_some_and(|strong| asked.strong || !strong);
         // An equal body with an index at which it was accepted before needs no second reading.
