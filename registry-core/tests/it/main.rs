@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what is not as expected fails the test")]
 
 mod engine;
+mod guard;
 mod listing;
 mod merging;
 mod names;
