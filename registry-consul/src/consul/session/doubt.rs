@@ -72,20 +72,22 @@ struct Recent {
 
 impl Recent {
     fn note(&mut self, name: &Str, before: usize, after: usize, now: Instant) {
+        self.forget_old(now);
         if before != after {
             self.changes.push_back((now, name.clone(), before, after));
         }
     }
 
-    /// Instances lost within the window, net of what the same service gained, and of how many services.
-    fn lost(&mut self, now: Instant) -> (usize, usize) {
-        while self
-            .changes
-            .front()
-            .is_some_and(|(at, ..)| now.saturating_duration_since(*at) > WINDOW)
-        {
+    fn forget_old(&mut self, now: Instant) {
+        let old = |at: &Instant| now.saturating_duration_since(*at) > WINDOW;
+        while self.changes.front().is_some_and(|(at, ..)| old(at)) {
             self.changes.pop_front();
         }
+    }
+
+    /// Instances lost within the window, net of what the same service gained, and of how many services.
+    fn lost(&mut self, now: Instant) -> (usize, usize) {
+        self.forget_old(now);
         let mut spans: HashMap<&Str, (usize, usize)> = HashMap::new();
         for (_, name, before, after) in &self.changes {
             spans.entry(name).or_insert((*before, *after)).1 = *after;
