@@ -4,6 +4,9 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
+/// The longest detail, in bytes.
+const LONGEST: usize = 4096;
+
 /// Why a request is not answered as asked.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -56,7 +59,7 @@ impl IntoResponse for Problem {
         body.insert("type".to_owned(), "about:blank".into());
         body.insert("title".to_owned(), title.into());
         body.insert("status".to_owned(), self.status.as_u16().into());
-        body.insert("detail".to_owned(), self.detail.into());
+        body.insert("detail".to_owned(), shortened(self.detail).into());
         body.extend(self.members);
         let mut response = (self.status, Value::Object(body).to_string()).into_response();
         let headers = response.headers_mut();
@@ -68,6 +71,16 @@ impl IntoResponse for Problem {
         headers.extend(self.headers);
         response
     }
+}
+
+/// What somebody asked for is said back, but not all of a name as long as a book.
+fn shortened(mut detail: String) -> String {
+    if detail.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|end| detail.is_char_boundary(*end));
+        detail.truncate(end.unwrap_or(0));
+        detail.push('…');
+    }
+    detail
 }
 
 /// Answers requests for paths that do not exist.

@@ -189,16 +189,6 @@ impl Daemon {
         (status, serde_json::from_slice(&body).expect("JSON"))
     }
 
-    /// Gives it an order.
-    pub(crate) async fn post(&self, path: &str) -> (u16, Value) {
-        let request = self.http.post(format!("{}{path}", self.url)).timeout(DEADLINE);
-        let request = request.header("content-type", "application/json");
-        let response = request.send().await.expect("an answer");
-        let status = response.status().as_u16();
-        let body = response.bytes().await.expect("a whole answer");
-        (status, serde_json::from_slice(&body).expect("JSON"))
-    }
-
     /// What it says of a registry.
     pub(crate) async fn registry(&self, id: &str) -> Value {
         self.get(&format!("/v1/registries/{id}")).await.1

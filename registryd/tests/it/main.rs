@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod daemon;
 mod http;
+mod malformed;
 mod reload;
 mod server;
 mod slow;

@@ -256,7 +256,7 @@ async fn a_registry_that_was_pointed_elsewhere_while_the_daemon_was_down_starts_
 async fn an_orderly_end_writes_what_came_last() {
     let config = config(&entry("vms", ""));
     let files = [("registryd.yaml", config.as_str()), ("vms.yaml", &services(3))];
-    let mut daemon = Daemon::start(&files).await;
+    let daemon = Daemon::start(&files).await;
     shows(&daemon, "payments.vms", 3, 0).await;
     daemon.write("vms.yaml", &services(4));
     shows(&daemon, "payments.vms", 4, 0).await;
