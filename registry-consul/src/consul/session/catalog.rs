@@ -84,6 +84,10 @@ impl Session {
         let consistency = match self.config.consistency {
             Consistency::Consistent => Consistency::Consistent,
             _ if self.catalog.any_server => Consistency::Stale,
+            // A server that was started again answers all other reads, with a leader and no delay, while it still plays its
+            // log: what is registered is not there yet, and a service that comes later in the log is gone. Only this read
+            // waits for the end of that. Nothing may be known to compare with, so no listing begins without it.
+            _ if !self.catalog.listed => Consistency::Consistent,
             _ => Consistency::Default,
         };
         let (queries, asked) = (self.queries.clone(), self.catalog.index);

@@ -73,6 +73,47 @@ async fn idea_4_the_new_content_of_a_wiped_server_is_seen() {
     discovery.shutdown().await;
 }
 
+/// A server that was started again answers while it still plays its log, and says of nothing that it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_plays_its_log_is_not_believed_before_the_end_of_it() {
+    let mut consul = Consul::builder().persistent().start().await.unwrap();
+    let api = consul.api().clone();
+    // The longer the log, the longer it takes; what counts is at its end.
+    for name in ["web", "web", "old"] {
+        api.catalog_register(&instance(name, "any-1")).await.unwrap();
+        let node = json!({ "Node": "node-of-any-1" });
+        api.catalog_deregister(&node).await.unwrap();
+    }
+    for round in 0..40 {
+        let entry = |entry: u32| json!({ "KV": { "Verb": "set", "Key": format!("{round}/{entry}"), "Value": "eA==" } });
+        let entries: Vec<Value> = (0..64).map(entry).collect();
+        api.txn(&entries).await.unwrap();
+        api.catalog_register(&instance("other", "other-1")).await.unwrap();
+    }
+    for id in ["web-1", "web-2", "web-3"] {
+        api.catalog_register(&instance("web", id)).await.unwrap();
+    }
+    for _ in 0..3 {
+        consul.kill().await.unwrap();
+        consul.launch().unwrap();
+        // Each begins at another moment of the start.
+        let mut readers = Vec::new();
+        while consul.ready(Duration::ZERO).await.is_err() && readers.len() < 100 {
+            readers.push(discover(config(consul.url())));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        println!("{} readers", readers.len());
+        for discovery in readers {
+            crate::support::ready(&discovery).await;
+            let snapshot = discovery.snapshot();
+            let web = service(&snapshot, "web").map_or(0, |web| web.endpoints().len());
+            assert_eq!(web, 3, "{:?}", status(&discovery));
+            discovery.shutdown().await;
+        }
+        consul.ready(crate::support::DEADLINE).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn idea_4_a_wiped_server_is_asked_twice_before_its_word_removes_anything() {
     let mut consul = aged_server().await;
