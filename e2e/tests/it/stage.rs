@@ -168,10 +168,23 @@ impl Stage {
         let wrong = self.shared.take_wrong();
         assert!(
             wrong.is_empty(),
-            "{}\n{}",
+            "{}\n{}\n{}",
             wrong.join("\n"),
+            self.last_requests(),
             self.daemon.last_words()
         );
+    }
+
+    /// The last requests to Consul.
+    fn last_requests(&self) -> String {
+        let requests = self.proxy.requests();
+        let last = requests.iter().skip(requests.len().saturating_sub(60));
+        let lines = last.map(|request| {
+            let ago = request.at.elapsed().as_secs_f64();
+            let status = request.status.map_or("-".to_owned(), |status| status.to_string());
+            format!("\n  {ago:.3} s ago: {status} {}", request.target)
+        });
+        format!("the last requests to consul:{}", lines.collect::<String>())
     }
 
     /// Changes what exists, in the model and then for real.

@@ -13,6 +13,7 @@ pub(super) fn config(head: &str, consul: &str, settings: &Settings) -> String {
     let mut config = format!(
         "\
 {head}start_deadline: 5s
+log: {{ level: \"info,registry_consul=debug\" }}
 registries:
   - name: {VMS}
     hostname: \"{{name}}.mesh.internal\"
