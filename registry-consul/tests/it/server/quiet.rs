@@ -21,7 +21,7 @@ fn registration(index: usize, turn: usize) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idea_14_heartbeats_repeated_registrations_and_shuffled_tags_publish_nothing() {
+async fn idea_14_pain_7_heartbeats_repeated_registrations_and_shuffled_tags_publish_nothing() {
     let consul = Consul::builder().tls().start().await.unwrap();
     let api = consul.api();
     for index in 0..SERVICES {
