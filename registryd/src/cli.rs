@@ -207,7 +207,7 @@ impl Cli {
     async fn dispatch(self) -> Result<(), Error> {
         match self.command {
             Command::Run { config, port_file } => {
-                let source = config.source()?;
+                let source = config.source()?.absolute();
                 let config = config::load(&source)?;
                 run::run(source, config, port_file).await
             }

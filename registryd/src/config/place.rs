@@ -16,6 +16,16 @@ pub enum Source {
 }
 
 impl Source {
+    /// The same whatever the current directory is. What a registry said last is kept under the path of its file, and
+    /// one of that name in another directory is another file.
+    #[must_use]
+    pub fn absolute(self) -> Self {
+        match self {
+            Self::File(path) => Self::File(std::path::absolute(&path).unwrap_or(path)),
+            built_in => built_in,
+        }
+    }
+
     /// The text of the configuration.
     ///
     /// # Errors
