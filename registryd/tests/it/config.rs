@@ -147,7 +147,7 @@ cases! {
     acceptance_7_token_file_that_is_missing:
         "registries:\n  - { name: vms, file: { path: vms.yaml } }\nhttp:\n  token_file: none.token\n",
         SERVICES,
-        ["registryd.yaml:4:15: http.token_file: found none.token, which cannot be read", "expected a file that holds the token"];
+        ["registryd.yaml:4:15: http.token_file: found ", "none.token, which cannot be read", "expected a file that holds the token"];
     acceptance_7_variable_that_is_not_set:
         "registries:\n  - name: dc1\n    consul: { address: \"http://${NO_SUCH_VARIABLE}:8500\" }\n",
         SERVICES,

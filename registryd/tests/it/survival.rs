@@ -5,6 +5,7 @@ mod outage;
 mod reload;
 mod restart;
 mod state_dir;
+mod warnings;
 
 use serde_json::Value;
 

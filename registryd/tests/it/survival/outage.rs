@@ -1,5 +1,7 @@
 //! What becomes of endpoints while their registry is stale: the operator's choice.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{endpoints, services, shows};
@@ -67,6 +69,14 @@ async fn pain_14_keep_leaves_endpoints_as_they_are() {
         (&json!("keep"), &json!(null))
     );
     assert!(shown(&daemon).ends_with(" keep"), "{}", shown(&daemon));
+    // The age is that of the last word, and only ever grows.
+    let metric = "registryd_registry_age_seconds{registry=\"vms\",kind=\"file\"}";
+    let mut ages = Vec::new();
+    for _ in 0..4 {
+        ages.push(daemon.metric(metric).await.expect("an age"));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert!(ages.is_sorted_by(|a, b| a < b), "{ages:?}");
     back(&daemon).await;
 }
 

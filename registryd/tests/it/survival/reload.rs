@@ -278,7 +278,7 @@ async fn settings_of_survival_change_without_a_new_watch() {
     let daemon = Daemon::start(&[("registryd.yaml", &first), ("a.yaml", &services(20))]).await;
     shows(&daemon, "payments.a", 20, 0).await;
     let before = daemon.registry("a").await;
-    let other = "    outage: { keep_for: 10m }\n    guard: { share: 0.9 }\n";
+    let other = "    outage: { keep_for: 10m }\n    guard: { share: 0.9 }\n    compare: 1s\n";
     daemon.reload(&config(&entry("a", other))).await;
     let now = daemon
         .registry_that("a", "another policy", |registry| {
@@ -289,6 +289,8 @@ async fn settings_of_survival_change_without_a_new_watch() {
         (&now["attempts"], &now["since"]),
         (&before["attempts"], &before["since"])
     );
+    let compared = |registry: &Value| registry["comparisons"].as_u64() > Some(0);
+    daemon.registry_that("a", "a comparison", compared).await;
     // Nine tenths may go now.
     daemon.write("a.yaml", &services(5));
     shows(&daemon, "payments.a", 5, 0).await;

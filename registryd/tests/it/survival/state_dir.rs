@@ -51,9 +51,11 @@ fn a_directory_that_was_named_and_cannot_be_used_is_told_with_its_cause() {
     std::fs::write(directory.path().join("vms.yaml"), services(1)).unwrap();
     let output = output(directory.path(), &["run", "--config", "c.yaml"]);
     assert_eq!(output.status.code(), Some(1));
+    let path = directory.path().join("vms.yaml/state");
+    let path = path.display();
     assert_eq!(
         errors(&output),
-        "error: state_dir: vms.yaml/state cannot be used: Not a directory (os error 20)\n"
+        format!("error: state_dir: {path} cannot be used: Not a directory (os error 20)\n")
     );
 }
 
@@ -63,13 +65,12 @@ async fn two_daemons_do_not_share_a_directory() {
     let daemon = Daemon::start(&[("registryd.yaml", &config), ("vms.yaml", &services(3))]).await;
     saved(&daemon, "vms").await;
     let second = output(daemon.directory(), &["run", "--config", "registryd.yaml"]);
-    assert_eq!(
-        (second.status.code(), errors(&second).as_str()),
-        (
-            Some(1),
-            "error: state_dir: kept cannot be used: another registryd uses it\n"
-        )
+    let path = daemon.path("kept");
+    let message = format!(
+        "error: state_dir: {} cannot be used: another registryd uses it\n",
+        path.display()
     );
+    assert_eq!((second.status.code(), errors(&second)), (Some(1), message));
 }
 
 #[tokio::test]
