@@ -5,6 +5,7 @@ use std::path::Path;
 
 use registry_core::fuzzing::{Target, check_error, check_message, check_record, check_same};
 use registry_core::{PortDefaults, ServiceRecord};
+use serde_json::Value;
 
 use crate::config::FileConfig;
 use crate::error::{Error, summary};
@@ -54,9 +55,14 @@ pub fn yaml(bytes: &[u8]) {
     }
 }
 
-/// A file that is JSON to everybody else, and so has to be JSON to us.
+/// A file that is JSON to everybody else, and so has to be JSON to us, within what YAML allows.
 pub fn json(bytes: &[u8]) {
-    if serde_json::from_slice::<serde_json::Value>(bytes).is_ok()
+    let printable = |text: &str| {
+        text.chars()
+            .all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
+    };
+    if std::str::from_utf8(bytes).is_ok_and(printable)
+        && serde_json::from_slice(bytes).is_ok_and(|value| fits(&value, MAX_DEPTH))
         && let Err(errors) = decode(bytes)
     {
         for error in errors {
@@ -67,6 +73,25 @@ pub fn json(bytes: &[u8]) {
         }
     }
     yaml(bytes);
+}
+
+/// Far more than a file of services has, and less than the YAML parser allows.
+const MAX_DEPTH: usize = 60;
+
+/// Keys beyond about a thousand characters are none to YAML.
+const MAX_KEY: usize = 1000;
+
+fn fits(value: &Value, depth: usize) -> bool {
+    let Some(below) = depth.checked_sub(1) else {
+        return false;
+    };
+    match value {
+        Value::Array(items) => items.iter().all(|item| fits(item, below)),
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(key, value)| key.len() <= MAX_KEY && fits(value, below)),
+        _ => true,
+    }
 }
 
 fn decode(bytes: &[u8]) -> Result<Vec<ServiceRecord>, Vec<Error>> {
