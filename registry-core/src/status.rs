@@ -277,12 +277,14 @@ impl Freshness {
                 scope: Scope::Registry,
                 stale: self.failures >= FAILURES,
                 failures: self.failures,
+                kind: error.kind(),
                 error: error.report(),
             });
         let parts = self.troubles.iter().map(|(scope, trouble)| DegradedScope {
             scope: scope.clone(),
             stale: trouble.stale.is_some(),
             failures: trouble.failures,
+            kind: trouble.error.kind(),
             error: trouble.error.report(),
         });
         whole.into_iter().chain(parts).take(100).collect()
@@ -298,6 +300,8 @@ pub struct DegradedScope {
     pub stale: bool,
     /// Failures in a row.
     pub failures: u32,
+    /// The kind of the last failure.
+    pub kind: ErrorKind,
     /// The last error.
     pub error: String,
 }

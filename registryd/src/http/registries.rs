@@ -138,6 +138,7 @@ struct DegradedView<'a> {
     scope: Text<&'a Scope>,
     stale: bool,
     failures: u32,
+    kind: &'static str,
     error: &'a str,
 }
 
@@ -217,6 +218,7 @@ impl<'a> DegradedView<'a> {
             scope: Text(&degraded.scope),
             stale: degraded.stale,
             failures: degraded.failures,
+            kind: degraded.kind.as_str(),
             error: &degraded.error,
         }
     }
