@@ -23,6 +23,9 @@ use crate::status::Live;
 /// A watch that says nothing at all for this many freshness bounds is taken for dead and opened again.
 const SILENCE: u32 = 2;
 
+/// No registry is left alone for longer, whatever it asks for.
+const LONGEST_REST: Duration = Duration::from_secs(600);
+
 pub(crate) struct Supervisor {
     pub(crate) id: RegistryId,
     /// Tells this supervisor's batches from those of one that it replaced.
@@ -54,7 +57,8 @@ impl Supervisor {
             };
             self.live.note_error(&error);
             let first = backoff.is_first();
-            let delay = backoff.next_delay().max(error.retry_after().unwrap_or_default());
+            let wished = error.retry_after().unwrap_or_default().min(LONGEST_REST);
+            let delay = backoff.next_delay().max(wished);
             let report = error.report();
             if first || told != Some(error.kind()) {
                 told = Some(error.kind());

@@ -197,6 +197,15 @@ async fn an_end_that_asks_for_patience_gets_it() {
     assert_eq!(registry.opened(), 1);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(registry.opened(), 2);
+
+    // But none is left alone for good.
+    until(&discovery, |snapshot| phase(snapshot, "a") == Some(Phase::Synced)).await;
+    let endless = Some(Duration::MAX);
+    registry.say(Err(
+        RegistryError::new(ErrorKind::Unavailable, "never").with_retry_after(endless)
+    ));
+    sleep(Duration::from_secs(601)).await;
+    assert_eq!(registry.opened(), 3);
     discovery.shutdown().await;
 }
 
