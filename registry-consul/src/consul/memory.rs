@@ -102,11 +102,21 @@ pub(super) struct Circumstances {
     pub(super) history: u32,
     /// The instances in it were all seen before.
     pub(super) kin: bool,
+    /// Of those that were seen last, some are not in it.
+    pub(super) missing: bool,
     /// It came over connections that did not break since the service was last read.
     pub(super) unbroken: bool,
 }
 
 impl Circumstances {
+    /// Whether the answer takes something away that it may have no right to. Instances come and go, and only fewer of them
+    /// are a loss; but an index that went back, or another history, says nothing of those that are missing in it, however
+    /// many others are there: a server that plays its log shows what was there long ago.
+    pub(super) fn is_loss(&self, seen: &Seen, headers: Headers) -> bool {
+        let back = seen.streaming == headers.streaming && headers.index < seen.index;
+        self.instances < seen.instances || (self.missing && (back || seen.history != self.history))
+    }
+
     /// Whether an index that is equal to the one before can only be the same: where another server may have answered,
     /// its instances have to show that it is of the same history.
     fn is_same_history(&self, seen: &Seen) -> bool {
@@ -130,7 +140,7 @@ pub(super) fn identity(instance: &Instance<'_>) -> u64 {
 /// That the index moved proves nothing, it may have been another change: a service that lost all of its instances has to
 /// be gone from the catalogue as well.
 pub(super) fn judge(seen: Option<&Seen>, headers: Headers, now: Circumstances) -> Verdict {
-    let lost = seen.is_some_and(|seen| now.instances < seen.instances);
+    let lost = seen.is_some_and(|seen| now.is_loss(seen, headers));
     let denied = headers.filtered || (!now.token && headers.denied_by_default);
     let missing = lost || (now.instances == 0 && now.listed && (!now.narrowed || denied));
     if !missing {
@@ -200,6 +210,7 @@ mod tests {
             in_time: false,
             history: 0,
             kin: true,
+            missing: false,
             unbroken: true,
         }
     }

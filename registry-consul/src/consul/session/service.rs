@@ -203,6 +203,11 @@ impl Session {
                     .iter()
                     .all(|identity| seen.identities.binary_search(identity).is_ok())
             }),
+            missing: seen.as_ref().is_some_and(|seen| {
+                seen.identities
+                    .iter()
+                    .any(|identity| identities.binary_search(identity).is_err())
+            }),
             unbroken: self.doubt.is_unbroken(tracked.epoch) && tracked.base == response.base(),
         };
         let filtered = |problem| {
@@ -221,7 +226,7 @@ impl Session {
             }
         }
         let before = seen.as_ref().map_or(0, |seen| seen.instances);
-        let lost = seen.filter(|seen| instances.len() < seen.instances);
+        let lost = seen.filter(|seen| circumstances.is_loss(seen, headers));
         // Who asked for this service alone and in earnest gets its answer.
         let insisted = wished && asked.strong;
         if let Some(seen) = lost.as_ref().filter(|_| self.round.is_none() && !insisted) {

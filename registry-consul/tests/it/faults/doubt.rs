@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use registry_consul::ConsulRegistry;
 use registry_core::{Control, Event, EventStream, PortDefaults, Resync, Scope, ServiceRegistry};
-use registry_testkit::{Fault, FaultProxy, Match, Rule};
+use registry_testkit::{Fault, FaultProxy, Match, Rule, wait};
 
 use super::{FakeConsul, health_path, instances, short};
 use crate::support::DEADLINE;
@@ -45,6 +45,22 @@ impl Told {
         };
         let told = tokio::time::timeout(DEADLINE, read).await;
         told.unwrap_or_else(|_| panic!("{wanted:?} is told; {:?}", self.lines))
+    }
+
+    /// Notes what is told until something else happens.
+    async fn while_waiting(&mut self, look: impl AsyncFnMut() -> Option<()>) {
+        let waiting = wait::until("something else", DEADLINE, look);
+        let mut waiting = std::pin::pin!(waiting);
+        loop {
+            tokio::select! {
+                outcome = &mut waiting => return outcome.unwrap(),
+                batch = self.stream.next() => {
+                    for event in batch.unwrap().unwrap() {
+                        self.note(event);
+                    }
+                }
+            }
+        }
     }
 
     fn note(&mut self, event: Event) {
@@ -155,4 +171,30 @@ async fn a_removal_outlives_the_listing_that_found_it_and_gains_do_not_wait_for_
         lines.iter().any(|line| line == "  api gone"),
         "read once more: {lines:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_long_ago_takes_the_place_of_nothing() {
+    let fake = FakeConsul::start(&[("web", 5)]).await;
+    let proxy = fake.proxy().await;
+    let (mut told, _control) = Told::by(&proxy).await;
+    told.until("end registry").await;
+    // Others take the place of all, one after the other.
+    let others = &instances("web", 9)[5..];
+    fake.health("web", others);
+    let others = fake.next_index() - 1;
+    told.until("web 4").await;
+    fake.until_parked("web", others).await;
+
+    // A server that starts again shows more instances than there are, which are none of those that are.
+    let stale = format!("{}?stale", health_path("web"));
+    let old = proxy.inject(Rule::new(Match::contains(stale), Fault::ReplayFirst));
+    proxy.reset_all();
+    told.while_waiting(async || (proxy.hits(old) >= 2).then_some(()))
+        .await;
+    let strong = || consistent(&proxy) > 0;
+    told.while_waiting(async || strong().then_some(())).await;
+    proxy.remove(old);
+    let lines = told.until("end registry").await;
+    assert!(!lines.iter().any(|line| line.contains("web 5")), "{lines:?}");
 }
