@@ -448,7 +448,12 @@ impl Pair {
                 );
             }
         }
+        let held = self.held();
         self.published = found;
+        if self.held() < held {
+            // What was let go counts as a loss from now on.
+            self.quiet_since = self.world.now;
+        }
         let status = snapshot.registries()[0].status();
         let endpoints: usize = self.published.values().map(BTreeMap::len).sum();
         assert_eq!(
