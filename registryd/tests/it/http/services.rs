@@ -234,7 +234,9 @@ async fn a_registry_in_trouble_says_what_cannot_be_read_and_why() {
         .await;
     let status = get(daemon.at, "/v1/registries/vms").await.json();
     assert_eq!(status["phase"], "stale");
-    let degraded = json!([{ "scope": "service a", "stale": true, "failures": 3, "error": "GET http://10.9.9.9/a: 403" }]);
+    let degraded = json!([{
+        "scope": "service a", "stale": true, "failures": 3, "kind": "denied", "error": "GET http://10.9.9.9/a: 403"
+    }]);
     assert_eq!(status["degraded"], degraded);
     let last = redacted(status["last_error"].clone());
     assert_eq!(
