@@ -78,15 +78,19 @@ impl FakeConsul {
         });
     }
 
-    /// Waits until a poll about the service is parked with this index: the answer with it was taken.
-    pub(crate) async fn until_parked(&self, name: &str, index: u64) {
+    /// Whether a poll about the service is parked with this index: the answer with it was taken.
+    pub(crate) fn is_parked(&self, name: &str, index: u64) -> bool {
         let (path, index) = (health_path(name), index.to_string());
+        let requests = self.server.requests();
+        requests
+            .iter()
+            .any(|request| request.path() == path && request.query("index").as_ref() == Some(&index))
+    }
+
+    /// Waits until it is, while something else reads the stream.
+    pub(crate) async fn until_parked(&self, name: &str, index: u64) {
         let parked = wait::until(format!("a poll of {name} at {index}"), DEADLINE, async || {
-            let requests = self.server.requests();
-            let found = requests
-                .iter()
-                .any(|request| request.path() == path && request.query("index").as_ref() == Some(&index));
-            found.then_some(())
+            self.is_parked(name, index).then_some(())
         });
         parked.await.unwrap();
     }
