@@ -138,7 +138,7 @@ impl Engine {
         let live = Arc::new(Live::new(meter));
         self.registries[slot] = Some(RegistryState::new(
             id,
-            registry.kind(),
+            (registry.kind(), registry.target()),
             template,
             order,
             options,
@@ -199,7 +199,7 @@ impl Engine {
         let mut changes = Vec::new();
         if let Some(state) = &mut self.registries[slot] {
             if let (Some(backend), Some(template)) = (backend, template) {
-                state.set_backend(backend.kind(), template);
+                state.set_backend((backend.kind(), backend.target()), template);
                 state.freshness.set_bound(backend.freshness_bound());
             }
             let order = options.precedence.unwrap_or(state.order);

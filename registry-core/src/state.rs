@@ -30,6 +30,7 @@ pub(crate) struct RegistryState {
     pub(crate) freshness: Freshness,
     pub(crate) live: Arc<Live>,
     kind: &'static str,
+    target: String,
     template: HostnameTemplate,
     records: HashMap<ServiceId, Entry>,
     listings: Vec<Listing>,
@@ -71,7 +72,7 @@ pub(crate) struct Change {
 impl RegistryState {
     pub(crate) fn new(
         id: RegistryId,
-        kind: &'static str,
+        (kind, target): (&'static str, String),
         template: HostnameTemplate,
         order: u32,
         options: RegistryOptions,
@@ -85,6 +86,7 @@ impl RegistryState {
             freshness,
             live,
             kind,
+            target,
             template,
             records: HashMap::new(),
             listings: Vec::new(),
@@ -451,10 +453,11 @@ impl RegistryState {
     }
 
     /// What the backend is may change with a new configuration; what it said stays until it says otherwise.
-    pub(crate) fn set_backend(&mut self, kind: &'static str, template: HostnameTemplate) {
-        self.kind = kind;
+    pub(crate) fn set_backend(&mut self, (kind, target): (&'static str, String), template: HostnameTemplate) {
+        let same_target = self.kind == kind && self.target == target;
+        (self.kind, self.target) = (kind, target);
         self.template = template;
-        self.survival.forgive();
+        self.survival.forgive(same_target);
     }
 
     /// Begins with what was known before this start.
@@ -472,7 +475,7 @@ impl RegistryState {
 
     /// The version of what is known, where that is by the registry's own word.
     pub(crate) fn saved_version(&self) -> Option<u64> {
-        (self.freshness.heard() && self.survival.is_settled()).then_some(self.version)
+        (self.freshness.heard() && self.survival.is_of_target()).then_some(self.version)
     }
 
     /// Forgets everything, as the registry is being removed.

@@ -34,6 +34,8 @@ pub(super) struct Survival {
     counting: bool,
     /// What the first complete knowledge of a new backend lacks is no loss.
     forgiving: bool,
+    /// What is held was said by another target than the present one, or may have been.
+    foreign: bool,
     /// Services that changed since the last publication, as they were before. What was announced to go is not in it.
     changed: HashMap<ServiceId, ServiceRecord>,
     /// Services of which something is held back, and since when at the earliest.
@@ -163,8 +165,9 @@ impl Survival {
     }
 
     /// What the next complete knowledge lacks is no loss: it comes from another backend.
-    pub(super) fn forgive(&mut self) {
+    pub(super) fn forgive(&mut self, same_target: bool) {
         self.forgiving = true;
+        self.foreign |= !same_target;
     }
 
     /// Other settings: what is held is judged anew by them.
@@ -175,9 +178,10 @@ impl Survival {
         }
     }
 
-    /// True where what is held may be kept for a later start: it is what this backend said.
-    pub(super) fn is_settled(&self) -> bool {
-        !self.forgiving
+    /// True where what is held may be kept for a later start: it is what this target said, whatever the settings were
+    /// with which it was asked.
+    pub(super) fn is_of_target(&self) -> bool {
+        !self.foreign
     }
 
     /// How many services there are of which the registry lists nothing.
@@ -213,6 +217,7 @@ impl RegistryState {
             return;
         }
         let is_read = |id: &ServiceId| !unread.iter().any(|(scope, _)| scope.contains(id));
+        self.survival.foreign = false;
         if std::mem::take(&mut self.survival.forgiving) {
             self.release(|id, _| is_read(id), true, now, changes);
             self.survival.forget_losses();

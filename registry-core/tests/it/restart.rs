@@ -221,3 +221,26 @@ async fn changes_are_written_while_it_runs() {
     successor.shutdown().await;
     discovery.shutdown().await;
 }
+
+#[tokio::test]
+async fn what_is_known_is_written_while_a_changed_setting_waits_for_the_first_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = StaticRegistry::new(services(20));
+    let handle = registry.handle();
+    let discovery = start(dir.path(), Arc::new(registry));
+    discovery.ready().await;
+    until("written", || status(&discovery).saved.is_some()).await;
+    handle.set(services(21));
+    until("one more", || endpoints(&discovery) == 21).await;
+    let id = "a".parse().unwrap();
+    let same_target: Arc<dyn ServiceRegistry> = Arc::new(Down);
+    discovery
+        .replace(id, Some(same_target), RegistryOptions::default())
+        .await
+        .unwrap();
+    discovery.shutdown().await;
+
+    let successor = start(dir.path(), Arc::new(Down));
+    assert_eq!(endpoints(&successor), 21);
+    successor.shutdown().await;
+}
