@@ -9,7 +9,7 @@ use std::fmt;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 /// Changes with every change of what is hashed, so that hashes of different formats never compare equal by accident.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The hash of some content, printed as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

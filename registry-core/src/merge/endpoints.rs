@@ -163,6 +163,12 @@ fn one(inputs: &[Input], group: &[(usize, &Arc<Endpoint>)]) -> Arc<Endpoint> {
                 .unwrap_or_default(),
             identity: text(|endpoint| endpoint.identity()),
             hostname: text(Endpoint::hostname),
+            node_hints: group
+                .iter()
+                .map(|(_, endpoint)| endpoint.node_hints())
+                .find(|hints| !hints.is_empty())
+                .unwrap_or_default()
+                .into(),
             node: text(|endpoint| endpoint.node()),
             claims,
         }),

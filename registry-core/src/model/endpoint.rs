@@ -86,7 +86,16 @@ impl Marks {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Extra {
     hostname: Str,
+    /// Not beside the hints of zones: they differ from one endpoint to the next, and would end the sharing there.
+    node_hints: Box<[Str]>,
     claims: Vec<Claim>,
+}
+
+impl Extra {
+    /// Where there is anything to keep.
+    fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 impl Endpoint {
@@ -155,6 +164,15 @@ impl Endpoint {
         &self.attributes.hints
     }
 
+    /// Machines, as the registry calls them, for whose clients it hints that the endpoint should serve: what
+    /// [`hints`](Self::hints) says of zones, said of [nodes](Self::node).
+    ///
+    /// A client on one of these prefers the endpoint where all that it could use have such hints. Content, unlike the
+    /// node that the endpoint itself runs on; a merged endpoint has those of the first source that says any.
+    pub fn node_hints(&self) -> &[Str] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.node_hints)
+    }
+
     /// Its labels.
     pub fn labels(&self) -> &Labels {
         &self.attributes.labels
@@ -218,6 +236,10 @@ impl Endpoint {
         hasher.byte(self.priority);
         hasher.byte(self.health as u8);
         hasher.text(self.hostname());
+        hasher.number(self.node_hints().len() as u64);
+        for hint in self.node_hints() {
+            hasher.text(hint);
+        }
         hasher.byte(self.source);
         hasher.text(&self.id);
         for claim in self.extra.iter().flat_map(|extra| &extra.claims) {
@@ -247,6 +269,7 @@ impl Endpoint {
             .into_iter()
             .chain([self.attributes.longest, self.attributes.identity.len()])
             .chain([self.id.len(), self.status.len(), self.hostname().len()])
+            .chain(self.node_hints().iter().map(|hint| hint.len()))
             .max()
             .unwrap_or(0)
     }
@@ -291,9 +314,12 @@ impl Endpoint {
             merged.source = first.source;
         }
         let claims: Vec<Claim> = claims.collect();
-        let hostname = with.hostname;
-        merged.extra =
-            (!claims.is_empty() || !hostname.is_empty()).then(|| Box::new(Extra { hostname, claims }));
+        merged.extra = Extra {
+            hostname: with.hostname,
+            node_hints: with.node_hints,
+            claims,
+        }
+        .boxed();
         merged.ports = with.ports;
         merged.priority = with.priority;
         merged.health = with.health;
@@ -333,6 +359,7 @@ pub(crate) struct Merged {
     pub(crate) locality: Locality,
     pub(crate) identity: Str,
     pub(crate) hostname: Str,
+    pub(crate) node_hints: Box<[Str]>,
     pub(crate) node: Str,
     pub(crate) claims: Vec<Claim>,
 }
@@ -350,6 +377,7 @@ impl PartialEq for Endpoint {
             && self.id == other.id
             && self.status == other.status
             && self.hostname() == other.hostname()
+            && self.node_hints() == other.node_hints()
             && self.source == other.source
             && self.priority == other.priority
             && self.marks == other.marks
@@ -412,5 +440,25 @@ mod tests {
         assert_ne!(one, two);
         let third = Endpoint::builder(address()).id("a").weight(2).build();
         assert_ne!(one.content_hash(), third.content_hash());
+    }
+
+    #[test]
+    fn hints_of_nodes_are_content_and_end_no_sharing() {
+        let hinted = |nodes: &[&str]| {
+            Endpoint::builder("10.0.0.1".parse::<Address>().unwrap())
+                .id("a")
+                .node_hints(nodes.iter().map(|node| Str::from(*node)))
+                .build()
+        };
+        let (none, a, ab) = (hinted(&[]), hinted(&["a"]), hinted(&["a", "b"]));
+        assert!(none.node_hints().is_empty() && none.extra.is_none());
+        assert_eq!(ab.node_hints(), ["a", "b"].map(Str::from));
+        assert_eq!(none.attributes, ab.attributes);
+        for (one, other) in [(&none, &a), (&a, &ab), (&none, &ab), (&ab, &hinted(&["b", "a"]))] {
+            assert_ne!(one, other);
+            assert_ne!(one.content_hash(), other.content_hash());
+        }
+        assert_eq!(ab, hinted(&["a", "b"]));
+        assert_eq!(ab.content_hash(), hinted(&["a", "b"]).content_hash());
     }
 }

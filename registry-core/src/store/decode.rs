@@ -216,6 +216,7 @@ impl Decoder {
             first_seen,
             last_changed,
             hostname,
+            node_hints,
             claims,
             weight,
             source,
@@ -226,6 +227,7 @@ impl Decoder {
         let others: Vec<Address> = all(others, |other| self.address(other))?;
         let claims: Vec<Claim> = all(claims, |claim| self.claim(claim))?;
         let hostname = known(&self.texts, *hostname, "text")?;
+        let node_hints: Vec<Str> = all(node_hints, |hint| self.text(*hint))?;
         Ok(Endpoint::from_parts(&EndpointParts {
             addresses: &Addresses::new(self.address(address)?, others),
             ports: known(&self.ports, *ports, "set of ports")?,
@@ -236,6 +238,7 @@ impl Decoder {
             first_seen: Timestamp::from_millis(*first_seen),
             last_changed: Timestamp::from_millis(*last_changed),
             hostname: Some(hostname).filter(|hostname| !hostname.is_empty()),
+            node_hints: &node_hints,
             claims: &claims,
             weight: *weight,
             source: *source,

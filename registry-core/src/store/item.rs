@@ -102,6 +102,7 @@ pub(super) struct EndpointEntry<'a> {
     pub(super) first_seen: u64,
     pub(super) last_changed: u64,
     pub(super) hostname: Number,
+    pub(super) node_hints: Vec<Number>,
     pub(super) claims: Vec<ClaimEntry<'a>>,
     pub(super) weight: u32,
     pub(super) source: u8,

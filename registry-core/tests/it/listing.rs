@@ -221,6 +221,7 @@ fn beyond_a_limit_the_old_state_stays() {
     let refused = [
         record("web", [endpoint(1, 80), endpoint(2, 80), endpoint(3, 80)]),
         record("web", [endpoint(1, 80).label("k", "v".repeat(101))]),
+        record("web", [endpoint(1, 80).node_hints(["n".repeat(101).into()])]),
         record("third", []),
     ];
     for record in refused {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use registry_core::{
     Address, Addresses, ConflictField, Endpoint, ErrorKind, Event, Exclusive, Fallback, Health, Locality,
     MergePolicy, Pattern, RegistryError, Resolution, Scope, ServiceId, ServiceMeta, ServicePort,
-    ServiceRecord, Transport,
+    ServiceRecord, Str, Transport,
 };
 
 use crate::engine::{World, endpoint, hostname, record, record_with};
@@ -311,6 +311,32 @@ fn a_dual_stack_endpoint_is_known_by_its_first_address() {
             .count(),
         1
     );
+}
+
+#[test]
+fn hints_of_nodes_are_those_of_the_first_source_that_has_some() {
+    let mut world = two();
+    let hinted = |n, nodes: &[&str]| endpoint(n, 80).node_hints(nodes.iter().map(|node| Str::from(*node)));
+    world.list(
+        "a",
+        [record("web", [endpoint(1, 80).hostname("x"), hinted(2, &["n2"])])],
+    );
+    world.list(
+        "b",
+        [record("web", [hinted(1, &["n1", "n3"]), hinted(2, &["n4"])])],
+    );
+    world.publish();
+    let service = world.snapshot.get("web.mesh").unwrap();
+    let hints: Vec<Vec<&str>> = service
+        .endpoints()
+        .iter()
+        .map(|endpoint| endpoint.node_hints().iter().map(Str::as_str).collect())
+        .collect();
+    assert_eq!(hints, [vec!["n1", "n3"], vec!["n2"]]);
+    let hash = service.hash();
+    world.list("b", [record("web", [hinted(1, &["n3"]), hinted(2, &["n4"])])]);
+    world.publish();
+    assert_ne!(world.snapshot.get("web.mesh").unwrap().hash(), hash);
 }
 
 #[test]

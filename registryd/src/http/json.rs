@@ -306,6 +306,8 @@ struct EndpointView<'a> {
     identity: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hints: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    node_hints: Vec<&'a str>,
     sources: Vec<ClaimView<'a>>,
 }
 
@@ -337,6 +339,7 @@ impl<'a> EndpointView<'a> {
             hostname: endpoint.hostname(),
             identity: endpoint.identity(),
             hints: endpoint.hints().iter().map(Str::as_str).collect(),
+            node_hints: endpoint.node_hints().iter().map(Str::as_str).collect(),
             sources: claims.collect(),
         }
     }

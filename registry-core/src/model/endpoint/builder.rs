@@ -15,6 +15,7 @@ pub struct EndpointBuilder {
     attributes: Attributes,
     place: Place,
     hostname: Str,
+    node_hints: Box<[Str]>,
     id: Box<str>,
     status: Str,
     weight: u32,
@@ -32,6 +33,7 @@ impl EndpointBuilder {
             attributes: Attributes::default(),
             place: Place::default(),
             hostname: Str::default(),
+            node_hints: Box::default(),
             id: Box::default(),
             status: Str::default(),
             weight: 1,
@@ -118,6 +120,13 @@ impl EndpointBuilder {
         self
     }
 
+    /// Machines for whose clients the registry hints that it should serve.
+    #[must_use]
+    pub fn node_hints(mut self, hints: impl IntoIterator<Item = Str>) -> Self {
+        self.node_hints = hints.into_iter().collect();
+        self
+    }
+
     /// One label; may be called for each.
     #[must_use]
     pub fn label(mut self, key: impl Into<Str>, value: impl Into<Str>) -> Self {
@@ -171,12 +180,11 @@ impl EndpointBuilder {
             labels: self.labels.into_iter().collect(),
             ..self.attributes
         };
-        let extra = (!self.hostname.is_empty()).then(|| {
-            Box::new(Extra {
-                hostname: self.hostname,
-                claims: Vec::new(),
-            })
-        });
+        let extra = Extra {
+            hostname: self.hostname,
+            node_hints: self.node_hints,
+            claims: Vec::new(),
+        };
         let now = Timestamp::now();
         Endpoint {
             addresses: self.addresses,
@@ -187,7 +195,7 @@ impl EndpointBuilder {
             status: self.status,
             first_seen: now,
             last_changed: now,
-            extra,
+            extra: extra.boxed(),
             weight: self.weight,
             source: 0,
             priority: self.priority,

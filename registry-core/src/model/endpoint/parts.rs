@@ -19,6 +19,7 @@ pub(crate) struct EndpointParts<'a> {
     pub(crate) last_changed: Timestamp,
     /// None where it is empty.
     pub(crate) hostname: Option<&'a Str>,
+    pub(crate) node_hints: &'a [Str],
     /// The claims after the first one, which `id`, `status`, the times and `source` are.
     pub(crate) claims: &'a [Claim],
     pub(crate) weight: u32,
@@ -48,8 +49,12 @@ impl Endpoint {
             health,
             marks,
         } = self;
-        let (hostname, claims) = match extra.as_deref() {
-            Some(Extra { hostname, claims }) => (Some(hostname), claims.as_slice()),
+        let (hostname, node_hints, claims) = match extra.as_deref() {
+            Some(Extra {
+                hostname,
+                node_hints,
+                claims,
+            }) => (Some(hostname), &**node_hints, claims.as_slice()),
             None => Default::default(),
         };
         EndpointParts {
@@ -62,6 +67,7 @@ impl Endpoint {
             first_seen: *first_seen,
             last_changed: *last_changed,
             hostname: hostname.filter(|hostname| !hostname.is_empty()),
+            node_hints,
             claims,
             weight: *weight,
             source: *source,
@@ -83,6 +89,7 @@ impl Endpoint {
             first_seen,
             last_changed,
             hostname,
+            node_hints,
             claims,
             weight,
             source,
@@ -90,12 +97,11 @@ impl Endpoint {
             health,
             administrative,
         } = parts;
-        let extra = (hostname.is_some() || !claims.is_empty()).then(|| {
-            Box::new(Extra {
-                hostname: hostname.cloned().unwrap_or_default(),
-                claims: claims.to_vec(),
-            })
-        });
+        let extra = Extra {
+            hostname: hostname.cloned().unwrap_or_default(),
+            node_hints: Box::from(*node_hints),
+            claims: claims.to_vec(),
+        };
         Self {
             addresses: Addresses::clone(addresses),
             ports: Arc::clone(ports),
@@ -105,7 +111,7 @@ impl Endpoint {
             status: Str::clone(status),
             first_seen: *first_seen,
             last_changed: *last_changed,
-            extra,
+            extra: extra.boxed(),
             weight: *weight,
             source: *source,
             priority: *priority,

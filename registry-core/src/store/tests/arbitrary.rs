@@ -89,6 +89,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
         text(),
         text(),
         text(),
+        vec(text(), 0..3),
         vec(claim(), 0..2),
     );
     let plain = (
@@ -102,7 +103,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     );
     (shared, own, plain).prop_map(|(shared, own, plain)| {
         let (ports, attributes, place): (Arc<EndpointPorts>, _, _) = shared;
-        let (address, others, id, status, hostname, claims) = own;
+        let (address, others, id, status, hostname, node_hints, claims) = own;
         let (first_seen, last_changed, weight, source, priority, health, administrative) = plain;
         Endpoint::from_parts(&EndpointParts {
             addresses: &Addresses::new(address, others),
@@ -114,6 +115,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
             first_seen,
             last_changed,
             hostname: Some(&hostname).filter(|hostname| !hostname.is_empty()),
+            node_hints: &node_hints,
             claims: &claims,
             weight,
             source,

@@ -146,7 +146,7 @@ fn what_is_no_state_file_is_told_with_what_was_expected() {
         ("[1,2]\n", "cannot be read"),
         (r#"{"format":"tar","version":1}"#, "no end of line in 28 bytes"),
         ("{\"format\":\"tar\",\"version\":1}\n", "format \"tar\""),
-        ("{\"format\":\"registry-state\",\"version\":1}\n", "missing field"),
+        ("{\"format\":\"registry-state\",\"version\":2}\n", "missing field"),
     ] {
         let error = error_of(content.as_bytes());
         assert!(
@@ -168,11 +168,11 @@ fn a_first_line_without_end_is_not_read_to_its_end() {
 
 #[test]
 fn another_version_is_told_whatever_else_it_has() {
-    let error = error_of(b"{\"format\":\"registry-state\",\"version\":2,\"compressed\":true}\nabc");
+    let error = error_of(b"{\"format\":\"registry-state\",\"version\":3,\"compressed\":true}\nabc");
     let StoreError::OtherVersion { found, expected, .. } = error else {
         panic!("{error}");
     };
-    assert_eq!((found, expected), (2, 1));
+    assert_eq!((found, expected), (3, 2));
 }
 
 #[test]

@@ -82,6 +82,7 @@ async fn shop() -> Daemon {
     let far = endpoint("10.0.0.10", "node2/payments")
         .health(Health::Unhealthy)
         .node("node2")
+        .node_hints(["node2".into(), "node3".into()])
         .weight(5);
     let same = endpoint("10.0.0.7", "node1/payments");
     consul_script.list([ServiceRecord::new(meta.build(), [far.build(), same.build()])]);
@@ -127,6 +128,7 @@ fn payments() -> Value {
                 "ports": { "http": 8080 },
                 "health": "unhealthy",
                 "weight": 5,
+                "node_hints": ["node2", "node3"],
                 "priority": 0,
                 "node": "node2",
                 "sources": [
