@@ -31,6 +31,11 @@ impl ApiServer {
         unimplemented!()
     }
 
+    /// The address of the server, without secrets.
+    pub(crate) fn target(&self) -> String {
+        unimplemented!()
+    }
+
     /// The name of the cluster where the configuration gives none: that of the context.
     pub(crate) async fn cluster_name(&self) -> Result<String, Error> {
         unimplemented!()

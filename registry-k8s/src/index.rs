@@ -92,8 +92,8 @@ impl Index {
         unimplemented!()
     }
 
-    /// Everything of a namespace is gone at once, because it is not watched any more.
-    pub(crate) fn forget(&mut self, _namespace: &str) {
+    /// Everything of a namespace is gone at once, because it is not watched any more; `explicit` where that was announced.
+    pub(crate) fn forget(&mut self, _namespace: &str, _explicit: bool) {
         unimplemented!()
     }
 
@@ -112,6 +112,11 @@ impl Index {
         &'a self,
         _namespace: Option<&'a str>,
     ) -> impl Iterator<Item = ServiceRecord> + 'a {
+        std::iter::empty()
+    }
+
+    /// Services of which an object cannot be read now, each with the last such error.
+    pub(crate) fn unreadable(&self) -> impl Iterator<Item = (&ServiceId, &Arc<RegistryError>)> {
         std::iter::empty()
     }
 }

@@ -4,8 +4,11 @@ mod access;
 mod config;
 mod error;
 mod index;
+mod registry;
+mod session;
 mod transport;
 mod watch;
 
 pub use config::{KubernetesConfig, SecretsConfig};
 pub use error::Error;
+pub use registry::KubernetesRegistry;

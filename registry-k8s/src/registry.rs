@@ -1,0 +1,139 @@
+//! The registry: how a cluster is watched as a whole.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream;
+use registry_core::{Control, ErrorKind, EventStream, RegistryError, ServiceRegistry, async_trait};
+
+use crate::access::{ApiServer, Origin};
+use crate::config::KubernetesConfig;
+use crate::error::Error;
+use crate::session::Session;
+use crate::transport::{Ask, Form, Transport};
+
+/// The services of one Kubernetes cluster.
+///
+/// | ready, not terminating | serving | health |
+/// |---|---|---|
+/// | yes | yes | healthy |
+/// | yes (published although not ready) | no | degraded |
+/// | no | | unhealthy |
+///
+/// | terminating | health |
+/// |---|---|
+/// | and serving | draining |
+/// | not serving, but ready (published although not ready) | draining |
+/// | neither | unhealthy |
+///
+/// What is not said of an endpoint counts as `ready`, `serving` and not `terminating`, as the API has it. The raw status
+/// keeps all three words: `ready=true serving=unset terminating=false`.
+///
+/// The default hostname is `{name}.{namespace}.svc.cluster.local`, with the domain of the configuration; templates may use
+/// `{cluster}`. A service's group is its namespace.
+///
+/// It is fresh within the time that a server keeps a watch open and 15 seconds more.
+pub struct KubernetesRegistry {
+    config: Arc<KubernetesConfig>,
+    server: Arc<ApiServer>,
+}
+
+impl KubernetesRegistry {
+    /// A registry with that configuration. Nothing is read or dialled yet.
+    ///
+    /// # Errors
+    ///
+    /// Where a setting cannot be used; the message names the field.
+    pub fn try_new(config: KubernetesConfig) -> Result<Self, Error> {
+        if config.is_fleet() {
+            return Err(Error::Config {
+                field: if config.directory.is_some() {
+                    "directory"
+                } else {
+                    "secrets"
+                },
+                problem: "found where one cluster is expected: each member of a `Fleet` is a registry"
+                    .to_owned(),
+            });
+        }
+        Self::with_kubeconfig(config, Origin::Configured)
+    }
+
+    /// A registry whose cluster is reached as told.
+    pub(crate) fn with_kubeconfig(config: KubernetesConfig, origin: Origin) -> Result<Self, Error> {
+        config.validate()?;
+        Ok(Self {
+            server: Arc::new(ApiServer::new(&config, origin)),
+            config: Arc::new(config),
+        })
+    }
+
+    async fn cluster(&self) -> Result<String, RegistryError> {
+        match &self.config.cluster {
+            Some(cluster) => Ok(cluster.clone()),
+            None => self.server.cluster_name().await.map_err(unusable),
+        }
+    }
+}
+
+/// What is wrong with local settings, as an error of the registry.
+fn unusable(error: Error) -> RegistryError {
+    RegistryError::new(ErrorKind::Configuration, error.to_string()).with_source(error)
+}
+
+#[async_trait]
+impl ServiceRegistry for KubernetesRegistry {
+    fn kind(&self) -> &'static str {
+        "kubernetes"
+    }
+
+    fn default_hostname(&self) -> String {
+        format!("{{name}}.{{namespace}}.svc.{}", self.config.cluster_domain)
+    }
+
+    fn target(&self) -> String {
+        self.server.target()
+    }
+
+    fn freshness_bound(&self) -> Duration {
+        self.config.freshness_bound()
+    }
+
+    async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {
+        let cluster = self.cluster().await?;
+        let session = Session::new(&self.config, &cluster, self.server.clone(), control);
+        Ok(Box::pin(stream::unfold(session, |mut session| async move {
+            Some((Ok(session.next_batch().await), session))
+        })))
+    }
+
+    async fn probe(&self) -> Result<(), RegistryError> {
+        let field = match self.config.namespaces.first() {
+            Some(namespace) => format!("/namespaces/{namespace}"),
+            None => String::new(),
+        };
+        for (group, plural) in [
+            ("/api/v1", "services"),
+            ("/apis/discovery.k8s.io/v1", "endpointslices"),
+        ] {
+            let ask = Ask {
+                path: format!("{group}{field}/{plural}?limit=1"),
+                form: Form::Metadata,
+                watch: false,
+                patience: self.config.request_timeout,
+            };
+            // The head of the answer says whether it may be read.
+            self.server.get(ask).await.map_err(|refusal| refusal.error)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for KubernetesRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubernetesRegistry")
+            .field("target", &self.target())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,412 @@
+//! One watch of one cluster: feeds in, batches of events out.
+//!
+//! ```text
+//!  namespaces (by label) ──▶ which fields there are
+//!  nodes ─────────┐
+//!  services ──────┼─ Told ─▶ Index ─ Change ─▶ events
+//!  slices ────────┘
+//! ```
+//!
+//! A *field* is what one pair of watches covers, services and slices: all namespaces, or one of them. Its events have the
+//! scope of the registry or of the namespace's group. A field is *open* once both halves were listed: before that what is
+//! known of it is half of the truth, and nobody is told.
+
+mod fields;
+mod identity;
+mod namespaces;
+mod parts;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use registry_core::{Control, Event, RegistryError, Resync, Scope, ServiceId, Str};
+use tokio::time::Instant;
+
+use crate::config::KubernetesConfig;
+use crate::index::{Change, Index, Mapping, Part, Source, Unreadable};
+use crate::transport::Transport;
+use crate::watch::{Manner, Told};
+use fields::Fields;
+use identity::Identity;
+use namespaces::Namespaces;
+use parts::{Parts, Running, Step, Subject};
+
+/// Steps that are taken in before what they changed is told, where more are there already.
+const AT_ONCE: usize = 64;
+
+/// A watch under way.
+pub(crate) struct Session {
+    control: Control,
+    index: Index,
+    namespaces: Namespaces,
+    parts: Parts,
+    running: FuturesUnordered<Running>,
+    fields: Fields,
+    identity: Identity,
+    /// Scopes of which somebody wants complete knowledge, and what was not listed since.
+    wishes: Vec<(Scope, BTreeSet<Subject>)>,
+    /// Services of which an object cannot be read, as last told.
+    unreadable: BTreeMap<ServiceId, Arc<RegistryError>>,
+    /// What there is to tell, in order.
+    batch: Vec<Event>,
+}
+
+impl Session {
+    /// A session; it asks for nothing before it is polled.
+    pub(crate) fn new(
+        config: &KubernetesConfig,
+        cluster: &str,
+        transport: Arc<dyn Transport>,
+        control: Control,
+    ) -> Self {
+        let mapping = Mapping {
+            cluster: cluster.into(),
+            network: config.network.as_str().into(),
+            fqdn: config.fqdn,
+            removal_delay: config.removal_delay,
+            ports: control.ports().clone(),
+        };
+        let manner = Manner {
+            timeout: config.watch_timeout,
+            page_size: config.page_size,
+            streaming_lists: config.streaming_lists,
+            patience: config.request_timeout,
+            max_page_bytes: config.max_page_bytes,
+            max_object_bytes: config.max_object_bytes,
+        };
+        let mut session = Self {
+            identity: Identity::new(transport.clone(), config.request_timeout),
+            parts: Parts::new(transport, manner, control.clone()),
+            index: Index::new(mapping),
+            running: FuturesUnordered::new(),
+            namespaces: Namespaces::new(config),
+            fields: Fields::default(),
+            wishes: Vec::new(),
+            unreadable: BTreeMap::new(),
+            batch: Vec::new(),
+            control,
+        };
+        if config.nodes {
+            session.start(Subject::Nodes, None);
+        }
+        if let Some(selector) = session.namespaces.selector().map(str::to_owned) {
+            session.start(Subject::Namespaces, Some(selector));
+        }
+        session.start_fields();
+        session
+    }
+
+    /// What there is to tell next; never an empty batch.
+    pub(crate) async fn next_batch(&mut self) -> Vec<Event> {
+        loop {
+            let due = self.index.next_due();
+            let removals = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(step) = self.running.next() => self.take_in(step),
+                (before, after) = self.identity.changed() => self.swapped(&before, &after),
+                wish = self.control.resync_requested() => self.wish(wish),
+                () = removals => {}
+            }
+            // What is there already belongs to the same batch.
+            for _ in 0..AT_ONCE {
+                match self.running.next().now_or_never() {
+                    Some(Some(step)) => self.take_in(step),
+                    _ => break,
+                }
+            }
+            self.tell();
+            if !self.batch.is_empty() {
+                return std::mem::take(&mut self.batch);
+            }
+        }
+    }
+
+    /// Starts a feed where there is none.
+    fn start(&mut self, subject: Subject, selector: Option<String>) {
+        if let Some(running) = self.parts.start(subject, selector) {
+            self.running.push(running);
+        }
+    }
+
+    fn start_fields(&mut self) {
+        for field in self.namespaces.fields() {
+            self.start(Subject::Services(field.clone()), None);
+            self.start(Subject::Slices(field), None);
+        }
+    }
+
+    // === what feeds say ===
+
+    fn take_in(&mut self, mut step: Step) {
+        let subject = step.subject.clone();
+        let told = std::mem::take(&mut step.told);
+        let Some(running) = self.parts.go_on(step) else {
+            // Its namespace is not watched any more.
+            return;
+        };
+        self.running.push(running);
+        for word in &told {
+            self.parts.note(&subject, word);
+            match word {
+                Told::Failed(error) => {
+                    self.identity.doubt();
+                    self.failed(&subject, error);
+                }
+                Told::Skipped(what) => {
+                    tracing::warn!(registry = %self.control.registry(), "passed over: {what}");
+                }
+                Told::Complete | Told::Confirmed => self.identity.answers(),
+                Told::Begin | Told::Listed(_) | Told::Changed(_) | Told::Removed(_) => {}
+            }
+            match subject.part() {
+                Some(part) => self.object(&part, word),
+                None => self.namespace(word),
+            }
+            if matches!(word, Told::Complete) {
+                for (_, missing) in &mut self.wishes {
+                    missing.remove(&subject);
+                }
+            }
+        }
+    }
+
+    fn object(&mut self, part: &Part, word: &Told) {
+        let now = Instant::now();
+        let outcome = match word {
+            Told::Begin => {
+                self.index.begin(part);
+                Ok(())
+            }
+            Told::Listed(object) => self.index.apply(part.kind, object, Source::Listed, now),
+            Told::Changed(object) => self.index.apply(part.kind, object, Source::Watched, now),
+            Told::Removed(object) => self.index.remove(part.kind, object, now),
+            Told::Complete => {
+                self.index.complete(part, now);
+                Ok(())
+            }
+            Told::Skipped(_) | Told::Confirmed | Told::Failed(_) => Ok(()),
+        };
+        if let Err(Unreadable { error, .. }) = outcome {
+            self.control.meter().count_skipped(1);
+            let report = error.report();
+            tracing::warn!(registry = %self.control.registry(), "what was known of it stays: {report}");
+        }
+    }
+
+    fn namespace(&mut self, word: &Told) {
+        let gone = self.namespaces.take_in(word);
+        for namespace in gone.namespaces {
+            let field = Some(namespace.clone());
+            self.parts.stop(&field);
+            self.index.forget(&namespace, gone.explicit);
+            if self.fields.close(&field) {
+                self.tell_changes();
+                // Ends also what was wrong with it.
+                self.batch.extend(Event::listing(Scope::Group(namespace), []));
+            }
+        }
+        if let Some(error) = self
+            .namespaces
+            .excess()
+            .filter(|_| !matches!(word, Told::Listed(_)))
+        {
+            self.batch.push(Event::degraded(Scope::Registry, error));
+        }
+        self.start_fields();
+    }
+
+    fn failed(&mut self, subject: &Subject, error: &Arc<RegistryError>) {
+        // Regions are worth a note, and not the trust in all the rest.
+        if *subject == Subject::Nodes {
+            return;
+        }
+        let field = subject.field();
+        // When a server fails, both halves do: that is one failure.
+        let failures = self.parts.failures(subject);
+        if self.fields.count_failure(field, failures) {
+            let scope = field.map_or(Scope::Registry, Namespaces::scope);
+            self.batch.push(Event::degraded(scope, error.clone()));
+        }
+    }
+
+    fn swapped(&mut self, before: &Str, after: &Str) {
+        tracing::warn!(
+            registry = %self.control.registry(), %before, %after,
+            "another cluster is behind the address now: everything is listed again"
+        );
+        self.parts.list_again(|_| true);
+    }
+
+    fn wish(&mut self, Resync { scope, .. }: Resync) {
+        // A list that names no resource version is answered with the newest state: there is nothing stronger to ask.
+        let scope = self.namespaces.covering(scope);
+        let wanted = |subject: &Subject| match subject.field() {
+            Some(field) => scope.covers(&Namespaces::scope(field)),
+            None => scope == Scope::Registry && *subject == Subject::Namespaces,
+        };
+        let missing: BTreeSet<Subject> = self
+            .parts
+            .subjects()
+            .filter(|subject| wanted(subject))
+            .cloned()
+            .collect();
+        self.parts.list_again(|subject| missing.contains(subject));
+        self.wishes.retain(|(held, _)| !scope.covers(held));
+        self.wishes.push((scope, missing));
+    }
+
+    // === what is told ===
+
+    /// Puts into the batch what can be told by now.
+    fn tell(&mut self) {
+        self.control.meter().set_note(self.note());
+        if !self.fields.begun() {
+            if self.first_is_complete() {
+                self.fields.begin();
+                self.open_fields();
+                self.tell_listing(Scope::Registry);
+            }
+            return;
+        }
+        for field in self.open_fields() {
+            self.tell_listing(Namespaces::scope(&field));
+        }
+        self.tell_changes();
+        let parts = &self.parts;
+        let answered = |(_, missing): &mut (Scope, BTreeSet<Subject>)| {
+            !missing.iter().any(|subject| parts.may_come(subject))
+        };
+        let answered: Vec<_> = self.wishes.extract_if(.., answered).collect();
+        for (scope, _) in answered {
+            self.tell_listing(scope);
+        }
+        self.tell_confirmed();
+    }
+
+    /// What an operator should know beyond errors.
+    fn note(&self) -> Option<String> {
+        let error = self.parts.error(&Subject::Nodes)?;
+        Some(format!(
+            "regions and zones of nodes may be missing or out of date: {}",
+            error.report()
+        ))
+    }
+
+    /// True where all is known that is worth waiting for.
+    fn first_is_complete(&self) -> bool {
+        let nodes = &Subject::Nodes;
+        let nodes =
+            self.parts.is_listed(nodes) || !self.parts.is_watched(nodes) || self.parts.failures(nodes) > 0;
+        let fields = self.parts.fields();
+        let listed = fields
+            .iter()
+            .filter(|field| self.parts.field_is_listed(field))
+            .count();
+        // One namespace may be forbidden for ever. What is forbidden as a whole is not known at all.
+        let rest_is_hopeless = fields
+            .iter()
+            .filter(|field| !self.parts.field_is_listed(field))
+            .all(|field| field.is_some() && self.parts.field_is_hopeless(field));
+        let some =
+            listed > 0 || fields.is_empty() || fields.iter().all(|field| self.parts.field_lasts(field));
+        nodes && self.namespaces.known() && rest_is_hopeless && some
+    }
+
+    /// Opens the fields of which both halves are known by now.
+    fn open_fields(&mut self) -> Vec<Option<Str>> {
+        let parts = &self.parts;
+        let ready = parts
+            .fields()
+            .into_iter()
+            .filter(|field| parts.field_is_listed(field));
+        ready.filter(|field| self.fields.open(field)).collect()
+    }
+
+    /// Complete knowledge of a scope.
+    fn tell_listing(&mut self, scope: Scope) {
+        let now = Instant::now();
+        // All of it is part of what follows, where it is of this scope; the rest is told before.
+        self.tell_changes();
+        let closed = |field: &Option<Str>| !self.fields.is_open(field);
+        let mut unread: Vec<(Scope, Arc<RegistryError>)> = self
+            .parts
+            .fields()
+            .into_iter()
+            .filter(|field| closed(field) && scope.covers(&Namespaces::scope(field)))
+            .filter_map(|field| Some((Namespaces::scope(&field), self.parts.field_error(&field)?.clone())))
+            .collect();
+        let of_scope = self.unreadable.iter().filter(|(id, _)| scope.contains(id));
+        unread.extend(of_scope.map(|(id, error)| (Scope::Service(id.clone()), error.clone())));
+        self.batch.push(Event::Init(scope.clone()));
+        let group = match &scope {
+            Scope::Group(group) => Some(group.as_str()),
+            Scope::Registry | Scope::Service(_) => None,
+        };
+        let records = self.index.records(group);
+        let open = records.filter(|record| self.fields.covers(record.id()));
+        self.batch.extend(open.map(Event::apply));
+        self.fields.told(&scope, now);
+        self.batch.push(Event::InitDone { scope, unread });
+    }
+
+    /// What changed in open fields. Of the others nothing is told before they open.
+    fn tell_changes(&mut self) {
+        for change in self.index.take_changes(Instant::now()) {
+            let (id, event) = match change {
+                Change::Apply { record, explicit } => {
+                    (record.id().clone(), Event::Apply { record, explicit })
+                }
+                Change::Delete { id, explicit } => (id.clone(), Event::Delete { id, explicit }),
+            };
+            if self.fields.covers(&id) {
+                self.batch.push(event);
+                // Such a word ends the trouble of a service. Where an object of it cannot be read, it goes on.
+                self.unreadable.remove(&id);
+            }
+        }
+        let unreadable: BTreeMap<_, _> = self
+            .index
+            .unreadable()
+            .filter(|(id, _)| self.fields.covers(id))
+            .map(|(id, error)| (id.clone(), error.clone()))
+            .collect();
+        let mended = self.unreadable.keys().filter(|id| !unreadable.contains_key(id));
+        self.batch
+            .extend(mended.map(|id| Event::Confirmed(Scope::Service(id.clone()))));
+        let broken = unreadable
+            .iter()
+            .filter(|(id, _)| !self.unreadable.contains_key(id));
+        self.batch
+            .extend(broken.map(|(id, error)| Event::degraded(Scope::Service(id.clone()), error.clone())));
+        self.unreadable = unreadable;
+    }
+
+    /// Confirms what was confirmed in all of its parts since the last time.
+    fn tell_confirmed(&mut self) {
+        let namespaces = self
+            .namespaces
+            .selector()
+            .is_some()
+            .then(|| self.parts.confirmed(&Subject::Namespaces));
+        let fields: Vec<_> = self
+            .parts
+            .fields()
+            .into_iter()
+            .map(|field| {
+                let error = self.parts.field_error(&field).is_some();
+                let confirmed = self.parts.field_confirmed(&field).filter(|_| !error);
+                (field, confirmed)
+            })
+            .collect();
+        for scope in self.fields.confirmed(namespaces, &fields, Instant::now()) {
+            self.batch.push(Event::Confirmed(scope));
+        }
+    }
+}
