@@ -123,8 +123,8 @@ impl ServiceRegistry for KubernetesRegistry {
                 watch: false,
                 patience: self.config.request_timeout,
             };
-            // The head of the answer says whether it may be read.
-            self.server.get(ask).await.map_err(|refusal| refusal.error)?;
+            // The head of the answer says all that is asked.
+            drop(self.server.get(ask).await.map_err(|refusal| refusal.error)?);
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use registry_core::{Control, Event, RegistryError, Resync, Scope, ServiceId, Str};
+use registry_core::{Control, ErrorKind, Event, RegistryError, Resync, Scope, ServiceId, Str};
 use tokio::time::Instant;
 
 use crate::config::KubernetesConfig;
@@ -334,13 +334,13 @@ impl Session {
         let now = Instant::now();
         // All of it is part of what follows, where it is of this scope; the rest is told before.
         self.tell_changes();
-        let closed = |field: &Option<Str>| !self.fields.is_open(field);
-        let mut unread: Vec<(Scope, Arc<RegistryError>)> = self
+        let of_scope = self
             .parts
             .fields()
             .into_iter()
-            .filter(|field| closed(field) && scope.covers(&Namespaces::scope(field)))
-            .filter_map(|field| Some((Namespaces::scope(&field), self.parts.field_error(&field)?.clone())))
+            .filter(|field| scope.covers(&Namespaces::scope(field)));
+        let mut unread: Vec<(Scope, Arc<RegistryError>)> = of_scope
+            .filter_map(|field| Some((Namespaces::scope(&field), self.why_unread(&field)?)))
             .collect();
         let of_scope = self.unreadable.iter().filter(|(id, _)| scope.contains(id));
         unread.extend(of_scope.map(|(id, error)| (Scope::Service(id.clone()), error.clone())));
@@ -354,6 +354,16 @@ impl Session {
         self.batch.extend(open.map(Event::apply));
         self.fields.told(&scope, now);
         self.batch.push(Event::InitDone { scope, unread });
+    }
+
+    /// Why a listing cannot speak for a field: what it had then stays.
+    fn why_unread(&self, field: &Option<Str>) -> Option<Arc<RegistryError>> {
+        let error = self.parts.field_error(field).cloned();
+        let not_yet = || {
+            let message = format!("{}: not listed yet", Namespaces::scope(field));
+            Arc::new(RegistryError::new(ErrorKind::Unavailable, message))
+        };
+        error.or_else(|| (!self.fields.is_open(field)).then(not_yet))
     }
 
     /// What changed in open fields. Of the others nothing is told before they open.
