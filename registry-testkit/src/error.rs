@@ -79,6 +79,20 @@ pub enum Error {
         /// What was asked for.
         operation: &'static str,
     },
+    /// The operation needs a server that the test has started itself.
+    #[error("{operation} is not possible on an external cluster")]
+    External {
+        /// What was asked for.
+        operation: &'static str,
+    },
+    /// The kubeconfig file of an external cluster cannot be used.
+    #[error("the kubeconfig file {path} cannot be used: {reason}")]
+    Kubeconfig {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
     /// A signal could not be delivered.
     #[error("{name} could not be signalled")]
     Signal {

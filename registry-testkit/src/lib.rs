@@ -6,6 +6,7 @@
 //!                    │                        │ drives: registers, kills, pauses, cuts, replays
 //!                    ▼                        ▼
 //!  code under test ──▶ proxy (faults) ──▶ consul: Consul, ConsulCluster   real servers, see `cargo xtask servers`
+//!                  │                  └─▶ kubernetes: Kubernetes
 //!                  └─▶ replay (captured exchanges)
 //!
 //!  conformance: does a backend keep its contract? · scripted: a backend that does as it is told
@@ -97,7 +98,11 @@
 
 pub mod conformance;
 pub mod consul;
+mod daemon;
 mod error;
+mod files;
+mod json;
+pub mod kubernetes;
 pub mod ports;
 mod process;
 pub mod proxy;

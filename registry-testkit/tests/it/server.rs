@@ -3,4 +3,5 @@
 mod bulk;
 mod cluster;
 mod consul;
+mod kubernetes;
 mod security;

@@ -1,0 +1,80 @@
+//! A cluster that is there already.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use reqwest::{Certificate, Identity};
+use tempfile::TempDir;
+
+use super::KubernetesApi;
+use super::kubeconfig::{self, Login};
+use crate::json::JsonClient;
+use crate::{Error, files};
+
+/// The variable that names the kubeconfig file of a cluster for those tests that can do with any.
+pub const KUBECONFIG: &str = "REGISTRY_TEST_KUBECONFIG";
+
+/// A cluster that we did not start, with an administrator's login.
+#[derive(Debug)]
+pub(super) struct External {
+    url: String,
+    login: Login,
+    folder: TempDir,
+}
+
+// === impl External ===
+
+impl External {
+    pub(super) fn from_environment() -> Result<Option<Self>, Error> {
+        match env::var_os(KUBECONFIG).filter(|path| !path.is_empty()) {
+            Some(path) => Self::read(&PathBuf::from(path)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn read(kubeconfig: &Path) -> Result<Self, Error> {
+        let folder = files::temporary("cluster-")?;
+        let (url, login) = kubeconfig::read(kubeconfig, folder.path())?;
+        Ok(Self { url, login, folder })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn ca_file(&self) -> Option<&Path> {
+        self.login.ca.as_deref()
+    }
+
+    pub(super) fn token(&self) -> Option<&str> {
+        self.login.token.as_deref()
+    }
+
+    pub(super) fn login(&self) -> &Login {
+        &self.login
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A client; each has connections of its own.
+    pub(super) fn api(&self) -> Result<KubernetesApi, Error> {
+        let bad = |source| Error::Client { source };
+        let mut options = JsonClient::options(None);
+        if let Some(ca) = &self.login.ca {
+            let certificates = Certificate::from_pem_bundle(&load(ca)?).map_err(bad)?;
+            options = options.tls_certs_only(certificates);
+        }
+        if let (Some(certificate), Some(key)) = (&self.login.certificate, &self.login.key) {
+            let pem = [load(key)?, load(certificate)?].concat();
+            options = options.identity(Identity::from_pem(&pem).map_err(bad)?);
+        }
+        KubernetesApi::new(&self.url, options, self.token())
+    }
+}
+
+fn load(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(Error::file("cannot read", path))
+}
