@@ -154,7 +154,8 @@ impl Endpoint {
         &self.place.node
     }
 
-    /// The name of its own DNS record in a headless service; empty where it has none.
+    /// The name of its own DNS record in a headless service, below that of the service (see
+    /// [`Service::endpoint_dns_name`](super::Service::endpoint_dns_name)); empty where it has none.
     pub fn hostname(&self) -> &str {
         self.extra.as_ref().map_or("", |extra| &extra.hostname)
     }

@@ -150,6 +150,28 @@ impl Service {
         })
     }
 
+    /// The name of one of its endpoints in DNS, `payments-0.payments.mesh.internal` for instance; `None` where the
+    /// endpoint has no [hostname](Endpoint::hostname) or the service is not [headless](Resolution::Headless): only
+    /// headless services have names for single endpoints.
+    ///
+    /// Several endpoints may share a name; whoever asks for it wants any of them.
+    ///
+    /// ```
+    /// # use registry_core::Service;
+    /// # fn show(service: &Service) {
+    /// for endpoint in service.routable_endpoints() {
+    ///     if let Some(name) = service.endpoint_dns_name(endpoint) {
+    ///         println!("{name} {}", endpoint.address());
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn endpoint_dns_name(&self, endpoint: &Endpoint) -> Option<String> {
+        let hostname = endpoint.hostname();
+        let is_named = self.resolution() == Resolution::Headless && !hostname.is_empty();
+        is_named.then(|| format!("{hostname}.{}", self.hostname))
+    }
+
     /// The registries that take part, first in precedence first, each with its own view.
     pub fn sources(&self) -> &[ServiceSource] {
         &self.sources

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use registry_core::{
-    Address, Addresses, ConflictField, Endpoint, ErrorKind, Event, Exclusive, Fallback, Health, Locality,
-    MergePolicy, Pattern, RegistryError, Resolution, Scope, ServiceId, ServiceMeta, ServicePort,
-    ServiceRecord, Str, Transport,
+    Address, Addresses, ConflictField, Endpoint, EndpointBuilder, ErrorKind, Event, Exclusive, Fallback,
+    Health, Locality, MergePolicy, Pattern, RegistryError, Resolution, Scope, ServiceId, ServiceMeta,
+    ServicePort, ServiceRecord, Str, Transport,
 };
 
 use crate::engine::{World, endpoint, hostname, record, record_with};
@@ -311,6 +311,44 @@ fn a_dual_stack_endpoint_is_known_by_its_first_address() {
             .count(),
         1
     );
+}
+
+#[test]
+fn an_endpoint_of_a_headless_service_has_a_name_where_it_has_a_hostname() {
+    let mut world = two();
+    let db = |name, resolution, endpoints: [_; 2]| {
+        let meta = ServiceMeta::builder(ServiceId::named(name)).resolution(resolution);
+        ServiceRecord::new(meta.build(), endpoints.map(EndpointBuilder::build))
+    };
+    let endpoints = || [endpoint(1, 80).hostname("db-0"), endpoint(2, 80)];
+    world.list(
+        "a",
+        [
+            db("db", Resolution::Headless, endpoints()),
+            db("web", Resolution::Static, endpoints()),
+        ],
+    );
+    world.list(
+        "b",
+        [record("db", [endpoint(1, 80), endpoint(2, 80).hostname("db-1")])],
+    );
+    world.publish();
+    let names = |name: &str| -> Vec<Option<String>> {
+        let service = world.snapshot.get(name).unwrap();
+        let endpoints = service.endpoints().iter();
+        endpoints
+            .map(|endpoint| service.endpoint_dns_name(endpoint))
+            .collect()
+    };
+    let name = |name: &str| Some(name.to_owned());
+    assert_eq!(names("db.mesh"), [name("db-0.db.mesh"), name("db-1.db.mesh")]);
+    assert_eq!(names("db.mesh@a"), [name("db-0.db.mesh"), None]);
+    assert_eq!(
+        names("db.mesh@b"),
+        [None, None],
+        "as that one says it is not headless"
+    );
+    assert_eq!(names("web.mesh"), [None, None]);
 }
 
 #[test]

@@ -120,6 +120,9 @@ fn service(value: &Value) -> String {
 }
 
 fn endpoints(value: &Value) -> String {
+    let named = list(value)
+        .iter()
+        .any(|endpoint| endpoint["dns_name"].is_string());
     let rows = list(value).iter().map(|endpoint| {
         let locality = &endpoint["locality"];
         let places = [
@@ -152,12 +155,22 @@ fn endpoints(value: &Value) -> String {
             places.join("/"),
             pairs(&endpoint["labels"]),
             sources.collect::<Vec<_>>().join(", "),
+            text(endpoint, "dns_name"),
         ]
     });
     let head = [
-        "ADDRESS", "PORTS", "HEALTH", "WEIGHT", "PRIORITY", "LOCALITY", "LABELS", "SOURCES",
+        "ADDRESS", "PORTS", "HEALTH", "WEIGHT", "PRIORITY", "LOCALITY", "LABELS", "SOURCES", "DNS NAME",
     ];
-    table(head, rows)
+    if named {
+        return table(head, rows);
+    }
+    // Few services have names for their endpoints: a column of dashes in all the others would tell nothing.
+    table(but_last(head), rows.map(but_last))
+}
+
+fn but_last<T>(row: [T; 9]) -> [T; 8] {
+    let [columns @ .., _] = row;
+    columns
 }
 
 fn registries(value: &Value) -> String {
@@ -382,6 +395,20 @@ mod tests {
             "ADDRESS    PORTS       HEALTH      WEIGHT   PRIORITY   LOCALITY   LABELS       SOURCES\n\
              10.0.0.7   http:8080   healthy     1        0          eu/eu-1a   version=v2   vms, consul (passing)\n\
              10.0.0.8   -           unhealthy   1        0          -          -            -\n"
+        );
+    }
+
+    #[test]
+    fn names_of_endpoints_are_shown_where_there_are_any() {
+        let named = serde_json::json!([
+            { "address": "10.0.0.7", "health": "healthy", "weight": 1, "priority": 0, "dns_name": "db-0.db.mesh" },
+            { "address": "10.0.0.8", "health": "healthy", "weight": 1, "priority": 0 },
+        ]);
+        assert_eq!(
+            endpoints(&named),
+            "ADDRESS    PORTS   HEALTH    WEIGHT   PRIORITY   LOCALITY   LABELS   SOURCES   DNS NAME\n\
+             10.0.0.7   -       healthy   1        0          -          -        -         db-0.db.mesh\n\
+             10.0.0.8   -       healthy   1        0          -          -        -         -\n"
         );
     }
 }

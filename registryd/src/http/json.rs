@@ -302,6 +302,8 @@ struct EndpointView<'a> {
     network: &'a str,
     #[serde(skip_serializing_if = "is_empty")]
     hostname: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns_name: Option<String>,
     #[serde(skip_serializing_if = "is_empty")]
     identity: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -337,6 +339,7 @@ impl<'a> EndpointView<'a> {
             cluster: endpoint.cluster(),
             network: endpoint.network(),
             hostname: endpoint.hostname(),
+            dns_name: service.endpoint_dns_name(endpoint),
             identity: endpoint.identity(),
             hints: endpoint.hints().iter().map(Str::as_str).collect(),
             node_hints: endpoint.node_hints().iter().map(Str::as_str).collect(),

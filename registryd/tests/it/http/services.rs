@@ -1,8 +1,8 @@
 //! Lists of services, and single ones.
 
 use registry_core::{
-    Discovery, ErrorKind, Event, Health, Labels, Locality, RegistryError, Scope, ServiceId, ServiceMeta,
-    ServicePort, ServiceRecord, Traffic, Vip,
+    Discovery, ErrorKind, Event, Health, Labels, Locality, RegistryError, Resolution, Scope, ServiceId,
+    ServiceMeta, ServicePort, ServiceRecord, Traffic, Vip,
 };
 use serde_json::{Value, json};
 
@@ -195,6 +195,25 @@ async fn a_service_is_found_by_each_of_its_names() {
     assert_eq!(view["sources"], json!(["dc/one"]));
     assert_eq!(view["ports"][0]["number"], 81);
     assert_eq!(view["registries"].as_object().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_of_a_headless_service_shows_its_name() {
+    let meta = ServiceMeta::builder(ServiceId::named("db")).resolution(Resolution::Headless);
+    let endpoints = [
+        endpoint("10.0.0.1", "a").hostname("db-0").build(),
+        endpoint("10.0.0.2", "b").build(),
+    ];
+    let (daemon, _script) = one_registry([ServiceRecord::new(meta.build(), endpoints)]).await;
+    let db = get(daemon.at, "/v1/services/db.mesh.internal").await.json();
+    assert_eq!(db["resolution"], "headless");
+    let (named, nameless) = (&db["endpoints"][0], &db["endpoints"][1]);
+    assert_eq!(
+        (&named["hostname"], &named["dns_name"]),
+        (&json!("db-0"), &json!("db-0.db.mesh.internal"))
+    );
+    assert_eq!(nameless["address"], "10.0.0.2");
+    assert_eq!((nameless.get("hostname"), nameless.get("dns_name")), (None, None));
 }
 
 #[tokio::test]
