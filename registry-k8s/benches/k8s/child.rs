@@ -97,9 +97,14 @@ pub(crate) async fn run(who: Who, kubeconfig: &Path) -> Outcome<()> {
             "told" => json!({ "told": seen.told.load(Ordering::SeqCst), "cpu_ms": cpu_ms() }),
             "endpoints" => json!({ "endpoints": seen.endpoints.load(Ordering::SeqCst) }),
             "arrivals" => {
-                let arrivals = seen.arrivals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let arrivals: HashMap<String, u64> =
-                    arrivals.iter().map(|(number, at)| (number.to_string(), *at)).collect();
+                let arrivals = seen
+                    .arrivals
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let arrivals: HashMap<String, u64> = arrivals
+                    .iter()
+                    .map(|(number, at)| (number.to_string(), *at))
+                    .collect();
                 json!(arrivals)
             }
             other => return Err(format!("{other:?}: no such word").into()),
@@ -123,7 +128,8 @@ fn now_us() -> u64 {
 /// Processor time of this process so far.
 fn cpu_ms() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    u64::try_from(time.tv_sec).unwrap_or_default() * 1_000 + u64::try_from(time.tv_nsec).unwrap_or_default() / 1_000_000
+    u64::try_from(time.tv_sec).unwrap_or_default() * 1_000
+        + u64::try_from(time.tv_nsec).unwrap_or_default() / 1_000_000
 }
 
 /// Resident memory now and at its peak, in KiB.
@@ -140,7 +146,10 @@ impl Seen {
     /// Takes in the number of a write, which is the name of an endpoint's node.
     fn arrived(&self, node: &str) {
         if let Some(number) = node.strip_prefix("write-").and_then(|number| number.parse().ok()) {
-            let mut arrivals = self.arrivals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut arrivals = self
+                .arrivals
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             arrivals.entry(number).or_insert_with(now_us);
         }
     }
@@ -180,7 +189,13 @@ fn count(discovery: &Discovery) -> usize {
 
 /// Asks for complete knowledge, and waits for it.
 async fn list_again(discovery: &Discovery) -> Outcome<()> {
-    let comparisons = || discovery.status().first().map(|status| status.comparisons).unwrap_or_default();
+    let comparisons = || {
+        discovery
+            .status()
+            .first()
+            .map(|status| status.comparisons)
+            .unwrap_or_default()
+    };
     let before = comparisons();
     discovery.resync("bench".parse()?).await;
     let answered = async {
@@ -204,7 +219,12 @@ async fn reflectors(kubeconfig: &Path, seen: &Arc<Seen>) -> Outcome<()> {
     let client = client(kubeconfig).await?;
     let (services, writer) = reflector::store();
     let stream = watcher(Api::<Service>::all(client.clone()), watcher::Config::default());
-    tokio::spawn(stream.default_backoff().reflect(writer).for_each(|_| std::future::ready(())));
+    tokio::spawn(
+        stream
+            .default_backoff()
+            .reflect(writer)
+            .for_each(|_| std::future::ready(())),
+    );
     let (slices, writer) = reflector::store();
     let stream = watcher(Api::<EndpointSlice>::all(client), watcher::Config::default());
     let task = seen.clone();
@@ -216,7 +236,7 @@ async fn reflectors(kubeconfig: &Path, seen: &Arc<Seen>) -> Outcome<()> {
     }));
     services.wait_until_ready().await?;
     slices.wait_until_ready().await?;
-    let endpoints = slices.state().iter().map(|slice| slice.endpoints.as_deref().map_or(0, <[_]>::len)).sum();
+    let endpoints = slices.state().iter().map(|slice| slice.endpoints.len()).sum();
     seen.endpoints.store(endpoints, Ordering::SeqCst);
     // The stores live as long as the process does.
     std::mem::forget((services, slices));
@@ -234,7 +254,7 @@ async fn bare(kubeconfig: &Path, seen: &Arc<Seen>) -> Outcome<()> {
         while let Some(event) = stream.next().await {
             match event {
                 Ok(watcher::Event::Apply(slice)) => {
-                    for endpoint in slice.endpoints.iter().flatten() {
+                    for endpoint in &slice.endpoints {
                         task.arrived(endpoint.node_name.as_deref().unwrap_or_default());
                     }
                 }

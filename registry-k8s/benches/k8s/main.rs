@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use child::Who;
-use registry_testkit::kubernetes::Kubernetes;
+use registry_testkit::kubernetes::{ADMIN, Kubernetes, bulk_endpoints, bulk_slice, endpoint_slices_path};
 use serde_json::{Value, json};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -38,12 +38,21 @@ struct Row {
 
 fn main() -> Outcome<()> {
     registry_testkit::init_tls();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let first = arguments.next();
     if first.as_deref() == Some("child") {
-        let (word, kubeconfig) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
-        let who = Who::ALL.into_iter().find(|who| who.word() == word).ok_or("no such process")?;
+        let (word, kubeconfig) = (
+            arguments.next().unwrap_or_default(),
+            arguments.next().unwrap_or_default(),
+        );
+        let who = Who::ALL
+            .into_iter()
+            .find(|who| who.word() == word)
+            .ok_or("no such process")?;
         return runtime.block_on(child::run(who, Path::new(&kubeconfig)));
     }
     let arguments: Vec<String> = first.into_iter().chain(arguments).collect();
@@ -53,13 +62,27 @@ fn main() -> Outcome<()> {
         return Ok(());
     }
     let sizes = if quick {
-        Sizes { services: 500, seconds: 5, lists: 3 }
+        Sizes {
+            services: 500,
+            seconds: 5,
+            lists: 3,
+        }
     } else {
-        Sizes { services: 5_000, seconds: 60, lists: 10 }
+        Sizes {
+            services: 5_000,
+            seconds: 60,
+            lists: 10,
+        }
     };
     let rows = runtime.block_on(rows(&sizes))?;
     let width = rows.iter().map(|row| row.what.len()).max().unwrap_or_default();
-    for Row { what, found, bar, met } in &rows {
+    for Row {
+        what,
+        found,
+        bar,
+        met,
+    } in &rows
+    {
         let verdict = if *met { "met" } else { "MISSED" };
         println!("{what:width$}  {found}  (bar: {bar}, {verdict})");
     }
@@ -68,9 +91,10 @@ fn main() -> Outcome<()> {
 
 async fn rows(sizes: &Sizes) -> Outcome<Vec<Row>> {
     let server = Kubernetes::builder().persistent().start().await?;
-    let kubeconfig = server.kubeconfig()?;
+    let kubeconfig = server.kubeconfig(ADMIN)?;
     server.api().namespace(NAMESPACE).await?;
-    let endpoints = server.api().bulk(NAMESPACE, sizes.services).await?;
+    server.api().create_services(NAMESPACE, sizes.services).await?;
+    let endpoints = (0..sizes.services).map(bulk_endpoints).sum();
     println!("{} services with {endpoints} endpoints", sizes.services);
     let mut rows = sync(sizes, endpoints, &kubeconfig)?;
     rows.extend(lists(sizes, &kubeconfig)?);
@@ -170,13 +194,22 @@ fn lists(sizes: &Sizes, kubeconfig: &Path) -> Outcome<Vec<Row>> {
     Ok(vec![
         Row {
             what: "peak during a list of unchanged data".to_owned(),
-            found: format!("{:.1} MiB at rest, {:.1} at the peak: {times:.2} x", mib(first), mib(peak)),
+            found: format!(
+                "{:.1} MiB at rest, {:.1} at the peak: {times:.2} x",
+                mib(first),
+                mib(peak)
+            ),
             bar: "<= 1.3 x",
             met: times <= 1.3,
         },
         Row {
             what: format!("memory after {} such lists", sizes.lists),
-            found: format!("{:.1} -> {:.1} MiB: {:+.1} %", mib(second), mib(last), drift * 100.0),
+            found: format!(
+                "{:.1} -> {:.1} MiB: {:+.1} %",
+                mib(second),
+                mib(last),
+                drift * 100.0
+            ),
             bar: "< 5 %",
             met: drift < 0.05,
         },
@@ -195,6 +228,13 @@ async fn writes(sizes: &Sizes, server: &Kubernetes, kubeconfig: &Path) -> Outcom
     tokio::time::sleep(Duration::from_secs(2)).await;
     let cpu = number(&ours.ask("told")?, "cpu_ms")?;
     let count = sizes.seconds * 100;
+    let collection = endpoint_slices_path(NAMESPACE);
+    let mut slices = server.api().list(&collection).await?;
+    slices.sort_by_key(|slice| slice["metadata"]["name"].to_string());
+    let slices: Vec<Value> = slices
+        .into_iter()
+        .map(|mut slice| slice["endpoints"].take())
+        .collect();
     let mut starts = Vec::new();
     let mut tasks = tokio::task::JoinSet::new();
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
@@ -203,12 +243,11 @@ async fn writes(sizes: &Sizes, server: &Kubernetes, kubeconfig: &Path) -> Outcom
         ticks.tick().await;
         let api = server.api().clone();
         let service = usize::try_from(number)? * 7 % sizes.services;
-        let patch = json!({ "endpoints": [{
-            "addresses": [format!("10.{}.{}.1", 100 + service / 250, service % 250)],
-            "nodeName": format!("write-{number}"), "conditions": { "ready": true },
-        }] });
+        let path = format!("{collection}/{}", bulk_slice(service));
+        let mut endpoints = slices[service].clone();
+        endpoints[0]["nodeName"] = json!(format!("write-{number}"));
         starts.push(now_us());
-        tasks.spawn(async move { api.patch(&Kubernetes::bulk_slice_path(NAMESPACE, service), &patch).await });
+        tasks.spawn(async move { api.patch(&path, &json!({ "endpoints": endpoints })).await });
     }
     while let Some(written) = tasks.join_next().await {
         written??;
@@ -231,7 +270,9 @@ async fn writes(sizes: &Sizes, server: &Kubernetes, kubeconfig: &Path) -> Outcom
         Ok(latencies)
     };
     let (mine, others) = (latencies(&mut ours)?, latencies(&mut theirs)?);
-    let at = |latencies: &[u64], percent: usize| latencies[(latencies.len() * percent / 100).min(latencies.len() - 1)];
+    let at = |latencies: &[u64], percent: usize| {
+        latencies[(latencies.len() * percent / 100).min(latencies.len() - 1)]
+    };
     let beyond = at(&mine, 99) as f64 / 1e3 - at(&others, 99) as f64 / 1e3;
     Ok(vec![Row {
         what: format!("write of a slice to snapshot, 100/s for {} s", sizes.seconds),
@@ -254,7 +295,9 @@ fn mib(kib: u64) -> f64 {
 }
 
 fn number(answer: &Value, field: &str) -> Outcome<u64> {
-    answer[field].as_u64().ok_or_else(|| format!("{answer}: no {field}").into())
+    answer[field]
+        .as_u64()
+        .ok_or_else(|| format!("{answer}: no {field}").into())
 }
 
 fn now_us() -> u64 {
@@ -280,7 +323,11 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()?;
         let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
-        let mut process = Self { child, lines, synced: Value::Null };
+        let mut process = Self {
+            child,
+            lines,
+            synced: Value::Null,
+        };
         process.synced = process.answer()?;
         Ok(process)
     }
