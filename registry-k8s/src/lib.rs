@@ -48,6 +48,7 @@
 mod access;
 mod config;
 mod error;
+mod fleet;
 mod index;
 mod registry;
 mod session;
@@ -56,4 +57,5 @@ mod watch;
 
 pub use config::{KubernetesConfig, SecretsConfig};
 pub use error::Error;
+pub use fleet::{Fleet, Member, MemberSet, Members};
 pub use registry::KubernetesRegistry;
