@@ -9,6 +9,9 @@ import (
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	crdoptions "k8s.io/apiextensions-apiserver/pkg/cmd/server/options"
 	crdopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/server"
 	serveroptions "k8s.io/apiserver/pkg/server/options"
@@ -93,7 +96,10 @@ func build(o options, store *store) (*server.GenericAPIServer, error) {
 }
 
 func etcdOptions(o options, store *store) *serveroptions.EtcdOptions {
-	codec := apiextensions.Codecs.LegacyCodec(append(versions(), apiextensionsv1.SchemeGroupVersion)...)
+	stored := schema.GroupVersions(append(versions(), apiextensionsv1.SchemeGroupVersion))
+	// As the real server does; it takes half the time of JSON.
+	codec := apiextensions.Codecs.CodecForVersions(protobuf.NewSerializer(apiextensions.Scheme, apiextensions.Scheme),
+		apiextensions.Codecs.UniversalDeserializer(), stored, runtime.InternalGroupVersioner)
 	etcd := serveroptions.NewEtcdOptions(storagebackend.NewDefaultConfig(o.storagePrefix, codec))
 	etcd.StorageConfig.Transport.ServerList = []string{store.address()}
 	// Only when a test asks for it.

@@ -9,7 +9,8 @@ use crate::run;
 use crate::servers;
 use crate::workspace::Workspace;
 
-/// Checks everything and names all that is missing at once.
+/// Checks everything and names all that is missing at once. Servers that come as sources are built then, while
+/// nothing else is under way.
 pub(crate) fn check(workspace: &Workspace, with_servers: bool) -> Result<(), Failure> {
     let mut missing = Vec::new();
     missing.extend(compiler(workspace.rust_version()).err());
@@ -17,7 +18,11 @@ pub(crate) fn check(workspace: &Workspace, with_servers: bool) -> Result<(), Fai
         missing.extend(servers::missing_tools(workspace));
     }
     if missing.is_empty() {
-        return Ok(());
+        return if with_servers {
+            servers::build_all(workspace)
+        } else {
+            Ok(())
+        };
     }
     Err(Failure::new(format!(
         "the tests cannot run here:\n  - {}",
@@ -48,7 +53,7 @@ fn compiler(wanted: &str) -> Result<(), String> {
 }
 
 /// The first two numbers of `rustc 1.95.0 (…)` or `1.90`.
-fn version(text: &str) -> Option<(u32, u32)> {
+pub(crate) fn version(text: &str) -> Option<(u32, u32)> {
     let word = text
         .split_whitespace()
         .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;

@@ -1,12 +1,13 @@
 //! `cargo xtask servers`: the real servers that tests run against, pinned and checksummed.
 //!
-//! What is installed is the table [`SERVERS`]; how, is a matter of the kind of [`Artifact`]. A server is
-//! unpacked into `target/servers/<name>`, nothing is installed into the system and nothing needs root. A stamp
+//! What is installed is the table [`SERVERS`]; how, is a matter of the kind of [`Artifact`]. A server is unpacked or
+//! built into `target/servers/<name>`, nothing is installed into the system and nothing needs root. A stamp
 //! with the checksum tells whether what lies there is what the table asks for; an installation appears by one
 //! rename, so a test never sees half of one.
 
 mod apt;
 mod debian;
+mod golang;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,19 +35,34 @@ pub(crate) struct Server {
 enum Artifact {
     /// The folder `usr` of a Debian package that needs nothing but libc.
     Debian(debian::Package),
+    /// A Go module of this repository.
+    Go(golang::Module),
 }
 
-const SERVERS: &[Server] = &[Server {
-    name: "consul",
-    version: "1.8.7",
-    // From Debian 11 (bullseye); later releases have no Consul.
-    artifact: Artifact::Debian(debian::Package {
-        path: "pool/main/c/consul/consul_1.8.7+dfsg1-2+b3_amd64.deb",
-        architecture: "x86_64",
-        sha256: "e4e888bba104daba1d9161f49bfc52649a7e4efd45b1a7ead5bc54f2cb9c89d9",
-    }),
-    program: "bin/consul",
-}];
+const SERVERS: &[Server] = &[
+    Server {
+        name: "consul",
+        version: "1.8.7",
+        // From Debian 11 (bullseye); later releases have no Consul.
+        artifact: Artifact::Debian(debian::Package {
+            path: "pool/main/c/consul/consul_1.8.7+dfsg1-2+b3_amd64.deb",
+            architecture: "x86_64",
+            sha256: "e4e888bba104daba1d9161f49bfc52649a7e4efd45b1a7ead5bc54f2cb9c89d9",
+        }),
+        program: "bin/consul",
+    },
+    Server {
+        name: "kube-apiserver",
+        // That of the k8s.io modules, in the words of the server itself.
+        version: "1.37.2",
+        artifact: Artifact::Go(golang::Module {
+            path: "e2e/kube-apiserver",
+            program: "kube-apiserver",
+            variables: &[("k8s.io/component-base/version.gitVersion", "v1.37.2")],
+        }),
+        program: "bin/kube-apiserver",
+    },
+];
 
 /// Installs what is missing and says where it is.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
@@ -64,9 +80,20 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
 ///
 /// One that fails does not keep the others from being installed.
 pub(crate) fn install_all(workspace: &Workspace) -> Result<(), Failure> {
-    let failures: Vec<String> = SERVERS
-        .iter()
-        .filter_map(|server| server.install(&workspace.servers()).err())
+    install(workspace, SERVERS.iter())
+}
+
+/// Installs what has to be built: it takes all cores for minutes, so nothing else should be under way.
+pub(crate) fn build_all(workspace: &Workspace) -> Result<(), Failure> {
+    install(
+        workspace,
+        SERVERS.iter().filter(|server| server.is_to_be_built(workspace)),
+    )
+}
+
+fn install<'a>(workspace: &Workspace, servers: impl Iterator<Item = &'a Server>) -> Result<(), Failure> {
+    let failures: Vec<String> = servers
+        .filter_map(|server| server.install(workspace).err())
         .map(|failure| failure.to_string())
         .collect();
     if failures.is_empty() {
@@ -80,9 +107,10 @@ pub(crate) fn install_all(workspace: &Workspace) -> Result<(), Failure> {
 pub(crate) fn missing_tools(workspace: &Workspace) -> Vec<String> {
     SERVERS
         .iter()
-        .filter(|server| !server.is_installed(&server.folder(&workspace.servers())))
+        .filter(|server| !server.is_installed(workspace))
         .flat_map(|server| match &server.artifact {
             Artifact::Debian(package) => package.missing_tools(server.name),
+            Artifact::Go(module) => module.missing_tools(workspace.root(), server.name),
         })
         .collect()
 }
@@ -90,25 +118,29 @@ pub(crate) fn missing_tools(workspace: &Workspace) -> Vec<String> {
 // === impl Server ===
 
 impl Server {
-    fn folder(&self, servers: &Path) -> PathBuf {
-        servers.join(self.name)
+    fn folder(&self, workspace: &Workspace) -> PathBuf {
+        workspace.servers().join(self.name)
     }
 
     /// What the stamp of this very artifact says.
-    fn stamp(&self) -> String {
+    fn stamp(&self, workspace: &Workspace) -> String {
         match &self.artifact {
             Artifact::Debian(package) => format!("{} {}\n", self.version, package.sha256),
+            Artifact::Go(module) => format!("{} {}\n", self.version, module.hash(workspace.root())),
         }
     }
 
-    fn is_installed(&self, folder: &Path) -> bool {
-        fs::read_to_string(folder.join(STAMP)).is_ok_and(|stamp| stamp == self.stamp())
-            && folder.join(self.program).is_file()
+    fn is_installed(&self, workspace: &Workspace) -> bool {
+        holds(&self.folder(workspace), &self.stamp(workspace), self.program)
     }
 
-    fn install(&self, servers: &Path) -> Result<(), Failure> {
-        let folder = self.folder(servers);
-        if self.is_installed(&folder) {
+    fn is_to_be_built(&self, workspace: &Workspace) -> bool {
+        matches!(self.artifact, Artifact::Go(_)) && !self.is_installed(workspace)
+    }
+
+    fn install(&self, workspace: &Workspace) -> Result<(), Failure> {
+        let folder = self.folder(workspace);
+        if self.is_installed(workspace) {
             println!(
                 "{} {} is installed in {}",
                 self.name,
@@ -120,8 +152,10 @@ impl Server {
         let start = Instant::now();
         // Beside its final place, so that the rename stays within one file system; with our process number, so
         // that two runs do not disturb each other.
-        let work = servers.join(format!(".{}-{}", self.name, std::process::id()));
-        let outcome = self.install_by(&work, &folder);
+        let work = workspace
+            .servers()
+            .join(format!(".{}-{}", self.name, std::process::id()));
+        let outcome = self.install_by(workspace, &work);
         let _ = fs::remove_dir_all(&work);
         outcome.map_err(|failure| {
             Failure::new(format!(
@@ -139,16 +173,20 @@ impl Server {
         Ok(())
     }
 
-    fn install_by(&self, work: &Path, folder: &Path) -> Result<(), Failure> {
+    fn install_by(&self, workspace: &Workspace, work: &Path) -> Result<(), Failure> {
+        let folder = &self.folder(workspace);
         fs::create_dir_all(work).map_err(|error| failed("make", work, &error))?;
+        // Before anything is read: sources that change meanwhile are built again.
+        let text = self.stamp(workspace);
         let unpacked = match &self.artifact {
             Artifact::Debian(package) => package.unpack(work)?,
+            Artifact::Go(module) => module.build(workspace.root(), work)?,
         };
         if !unpacked.join(self.program).is_file() {
             return Err(Failure::new(format!("the artifact has no {}", self.program)));
         }
         let stamp = unpacked.join(STAMP);
-        fs::write(&stamp, self.stamp()).map_err(|error| failed("write", &stamp, &error))?;
+        fs::write(&stamp, text).map_err(|error| failed("write", &stamp, &error))?;
         // A rename does not replace a folder that has something in it: the old one steps aside first.
         let old = work.join("old");
         if folder.exists() {
@@ -157,10 +195,14 @@ impl Server {
         match fs::rename(&unpacked, folder) {
             Ok(()) => Ok(()),
             // Another run was quicker and has put the same there.
-            Err(_) if self.is_installed(folder) => Ok(()),
+            Err(_) if self.is_installed(workspace) => Ok(()),
             Err(error) => Err(failed("make", folder, &error)),
         }
     }
+}
+
+fn holds(folder: &Path, stamp: &str, program: &str) -> bool {
+    fs::read_to_string(folder.join(STAMP)).is_ok_and(|found| found == stamp) && folder.join(program).is_file()
 }
 
 fn failed(what: &str, path: &Path, error: &std::io::Error) -> Failure {
@@ -173,21 +215,47 @@ mod tests {
 
     #[test]
     fn the_table_is_complete() {
+        let workspace = Workspace::open().expect("the manifests are readable");
         for server in SERVERS {
-            let Artifact::Debian(package) = &server.artifact;
-            assert_eq!(package.sha256.len(), 64, "{}", server.name);
-            assert!(package.path.contains(server.version), "{}", server.name);
-            assert!(server.stamp().contains(package.sha256), "{}", server.name);
+            let stamp = server.stamp(&workspace);
+            assert!(stamp.starts_with(server.version), "{}", server.name);
+            match &server.artifact {
+                Artifact::Debian(package) => {
+                    assert_eq!(package.sha256.len(), 64, "{}", server.name);
+                    assert!(package.path.contains(server.version), "{}", server.name);
+                    assert!(stamp.contains(package.sha256), "{}", server.name);
+                }
+                Artifact::Go(module) => {
+                    let folder = workspace.root().join(module.path);
+                    assert!(folder.join("go.sum").is_file(), "{}", server.name);
+                    assert!(server.program.ends_with(module.program), "{}", server.name);
+                }
+            }
         }
     }
 
     #[test]
-    fn an_empty_folder_is_no_installation() {
+    fn the_built_server_is_called_by_the_version_of_its_modules() {
+        let workspace = Workspace::open().expect("the manifests are readable");
+        let server = SERVERS.iter().find(|server| server.name == "kube-apiserver");
+        let server = server.expect("it is in the table");
+        let manifest = fs::read_to_string(workspace.root().join("e2e/kube-apiserver/go.mod"));
+        // The modules of Kubernetes 1.x are 0.x.
+        let module = format!("k8s.io/apiserver v0{}\n", server.version.trim_start_matches('1'));
+        assert!(manifest.expect("it is readable").contains(&module), "{module}");
+    }
+
+    #[test]
+    fn an_installation_is_a_program_with_the_stamp_that_is_asked_for() {
         let folder = std::env::temp_dir().join(format!("xtask-servers-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("the temporary folder is writable");
-        assert!(SERVERS.iter().all(|server| !server.is_installed(&folder)));
-        fs::write(folder.join(STAMP), "0.0.0 another\n").expect("the temporary folder is writable");
-        assert!(SERVERS.iter().all(|server| !server.is_installed(&folder)));
+        let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("writable");
+        assert!(!holds(&folder, "1 a\n", "program"));
+        write(STAMP, "1 a\n");
+        assert!(!holds(&folder, "1 a\n", "program"));
+        write("program", "");
+        assert!(holds(&folder, "1 a\n", "program"));
+        assert!(!holds(&folder, "2 a\n", "program"));
         fs::remove_dir_all(&folder).expect("it is ours");
     }
 }
