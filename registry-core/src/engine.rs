@@ -20,7 +20,7 @@ use crate::hostname::{HostnameTemplate, Pattern};
 use crate::merge::{self, Basis, Claimant, MergePolicy, Union};
 use crate::model::{RegistryId, Service, ServiceId, ServiceRecord, Timestamp};
 use crate::options::{Outage, RegistryOptions};
-use crate::registry::{Meter, Resync, ServiceRegistry};
+use crate::registry::{Meter, ServiceRegistry, Wish};
 use crate::snapshot::{Qualified, Snapshot};
 use crate::state::{Change, Names, RegistryState};
 use crate::status::{Freshness, Live, RegistrySummary};
@@ -371,8 +371,9 @@ impl Engine {
             .collect()
     }
 
-    /// Complete knowledge that is wanted of registries since the last call: to confirm a loss, or for a comparison.
-    pub fn take_wishes(&mut self) -> Vec<(RegistryId, Resync)> {
+    /// Complete knowledge that is wanted of registries since the last call: to confirm a loss, or for a comparison. A
+    /// listing is an answer where it begins after the wish was [taken](Wish::take).
+    pub fn take_wishes(&mut self) -> Vec<(RegistryId, Wish)> {
         let states = self.registries.iter_mut().flatten();
         states
             .flat_map(|state| {

@@ -102,7 +102,7 @@ pub use model::{
     SessionAffinity, Timestamp, Traffic, Transport, Vip,
 };
 pub use options::{Guard, Limits, Outage, RegistryOptions};
-pub use registry::{Control, EventStream, Meter, PortDefaults, Resync, ServiceRegistry};
+pub use registry::{Control, EventStream, Meter, PortDefaults, Resync, ServiceRegistry, Wish};
 pub use snapshot::{Delta, Lookup, Snapshot};
 pub use static_registry::{StaticHandle, StaticRegistry};
 pub use status::{DegradedScope, HeldBack, LastError, OutageStatus, Phase, RegistryStatus, RegistrySummary};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,7 +37,8 @@ pub type EventStream = Pin<Box<dyn Stream<Item = Result<Vec<Event>, RegistryErro
 ///   or `Confirmed(Registry)`. Silence beyond the bound means stale, as do three failures in a row; after twice the bound
 ///   the watch is taken for dead and opened again. A backend that polls states at least three of its intervals.
 /// - When [`Control::resync_requested`] resolves, it answers in the same stream with complete knowledge of that scope,
-///   or of one that covers it.
+///   or of one that covers it. The next `Init` of such a scope counts as the beginning of the answer: what was asked of
+///   the registry before the wish was taken is no answer to it.
 /// - Failure is `Degraded` or an `Err` item, never an empty listing.
 /// - All of its work lives in the stream: a backend that spawns tasks ends them when the stream is dropped.
 ///
@@ -121,6 +122,35 @@ pub struct Resync {
     pub strong: bool,
 }
 
+/// A wish of the engine's, which hears when the watch takes it: only a listing that begins after that is an answer.
+#[derive(Debug)]
+pub struct Wish {
+    pub(crate) resync: Resync,
+    pub(crate) taken: Taken,
+}
+
+impl Wish {
+    /// What is wanted, taken by whoever answers it now. [`Control`] does so when the watch asks it.
+    pub fn take(self) -> Resync {
+        self.taken.set();
+        self.resync
+    }
+}
+
+/// Whether a wish was taken. Clones are one mark.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Taken(Arc<AtomicBool>);
+
+impl Taken {
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// Settings for ports of registries that have no service ports, only instances' (Consul, Nomad, Eureka).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PortDefaults {
@@ -156,8 +186,14 @@ struct Line {
     registry: RegistryId,
     ports: PortDefaults,
     meter: Arc<Meter>,
-    wishes: Mutex<Vec<Resync>>,
+    wishes: Mutex<Vec<Pending>>,
     wake: Notify,
+}
+
+/// A wish that nobody took yet, and the marks of all that were merged into it.
+struct Pending {
+    resync: Resync,
+    taken: Vec<Taken>,
 }
 
 impl Control {
@@ -192,6 +228,9 @@ impl Control {
     }
 
     /// Resolves when complete knowledge of a scope is wanted. Cancel safe; wishes that nobody took yet are merged.
+    ///
+    /// Resolving is taking: the next listing of that scope, or of one that covers it, counts as the answer. A backend
+    /// that has something under way tells it before it asks here, or starts it over.
     pub async fn resync_requested(&self) -> Resync {
         loop {
             let woken = self.0.wake.notified();
@@ -204,24 +243,51 @@ impl Control {
 
     fn take(&self) -> Option<Resync> {
         let mut wishes = lock(&self.0.wishes);
-        (!wishes.is_empty()).then(|| wishes.remove(0))
+        let Pending { resync, taken } = (!wishes.is_empty()).then(|| wishes.remove(0))?;
+        taken.iter().for_each(Taken::set);
+        Some(resync)
     }
 
     /// Asks for complete knowledge of a scope.
     pub fn request_resync(&self, wish: Resync) {
+        self.ask(wish, None);
+    }
+
+    /// Passes on what the engine wants.
+    pub(crate) fn pass_on(&self, wish: Wish) {
+        self.ask(wish.resync, Some(wish.taken));
+    }
+
+    fn ask(&self, wish: Resync, mark: Option<Taken>) {
         let mut wishes = lock(&self.0.wishes);
-        if let Some(covering) = wishes.iter_mut().find(|held| held.scope.covers(&wish.scope)) {
-            covering.strong |= wish.strong;
+        let mut pending = Pending {
+            resync: wish,
+            taken: mark.into_iter().collect(),
+        };
+        let scope = pending.resync.scope.clone();
+        if let Some(covering) = wishes.iter_mut().find(|held| held.resync.scope.covers(&scope)) {
+            covering.merge(pending);
         } else {
-            let strong = wish.strong
-                || wishes
-                    .iter()
-                    .any(|held| held.strong && wish.scope.covers(&held.scope));
-            wishes.retain(|held| !wish.scope.covers(&held.scope));
-            wishes.push(Resync { strong, ..wish });
+            for held in wishes.extract_if(.., |held| scope.covers(&held.resync.scope)) {
+                pending.merge(held);
+            }
+            wishes.push(pending);
         }
         drop(wishes);
         self.0.wake.notify_one();
+    }
+}
+
+impl Pending {
+    /// Takes in a wish that an answer to this one answers as well.
+    fn merge(&mut self, other: Self) {
+        self.resync.strong |= other.resync.strong;
+        // A watch that never takes a wish may be asked for ever: what is marked already, or of interest to nobody any
+        // more, must not pile up.
+        let is_news = |mark: &Taken| !other.taken.iter().any(|other| Arc::ptr_eq(&other.0, &mark.0));
+        self.taken
+            .retain(|mark| is_news(mark) && Arc::strong_count(&mark.0) > 1);
+        self.taken.extend(other.taken);
     }
 }
 
@@ -330,5 +396,31 @@ mod tests {
         );
         let more = tokio::time::timeout(Duration::from_millis(10), control.resync_requested()).await;
         assert!(more.is_err());
+    }
+
+    #[tokio::test]
+    async fn all_wishes_that_are_taken_together_are_marked_and_marks_do_not_pile_up() {
+        let control = Control::new("r".parse().unwrap(), PortDefaults::default());
+        let pass_on = |scope: Scope, taken: &Taken| {
+            control.pass_on(Wish {
+                resync: Resync { scope, strong: false },
+                taken: taken.clone(),
+            });
+        };
+        let (part, whole, later) = (Taken::default(), Taken::default(), Taken::default());
+        pass_on(Scope::Group("a".into()), &part);
+        for _ in 0..10 {
+            pass_on(Scope::Registry, &whole);
+            pass_on(Scope::Registry, &Taken::default());
+        }
+        control.request_resync(Resync {
+            scope: Scope::Registry,
+            strong: true,
+        });
+        assert!(!part.is_set() && !whole.is_set());
+        assert!(lock(&control.0.wishes)[0].taken.len() <= 3);
+        assert!(control.resync_requested().await.strong);
+        pass_on(Scope::Registry, &later);
+        assert!(part.is_set() && whole.is_set() && !later.is_set());
     }
 }

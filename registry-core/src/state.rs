@@ -19,7 +19,7 @@ use crate::store::Saved;
 use entry::Entry;
 pub(crate) use entry::Names;
 pub(crate) use survival::Holding;
-use survival::Survival;
+use survival::{Answer, Survival};
 
 /// The state of one registry.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct RegistryState {
 #[derive(Debug)]
 struct Listing {
     scope: Scope,
-    begun: Instant,
+    answer: Answer,
     records: HashMap<ServiceId, (ServiceRecord, bool)>,
     /// Services whose removal was announced in so many words meanwhile.
     announced: HashSet<ServiceId>,
@@ -129,9 +129,13 @@ impl RegistryState {
             match event {
                 Event::Init(scope) => {
                     self.listings.retain(|listing| listing.scope != scope);
+                    let answer = match scope {
+                        Scope::Registry => self.survival.answer(),
+                        _ => Answer::default(),
+                    };
                     self.listings.push(Listing {
                         scope,
-                        begun: now,
+                        answer,
                         records: HashMap::new(),
                         announced: HashSet::new(),
                     });
@@ -269,7 +273,7 @@ impl RegistryState {
             self.put(record, explicit, now, changes);
         }
         if *scope == Scope::Registry {
-            self.listed(listing.begun, &unread, changes.len() - before, now, changes);
+            self.listed(listing.answer, &unread, changes.len() - before, now, changes);
         }
         for (scope, error) in unread {
             self.degrade(scope, error, now);

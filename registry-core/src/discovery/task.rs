@@ -98,7 +98,9 @@ impl Task {
         let now = Instant::now();
         let deadline = self.engine.tick(now);
         for (id, wish) in self.engine.take_wishes() {
-            self.resync(&id, wish);
+            if let Some(session) = self.sessions.get(&id) {
+                session.control.pass_on(wish);
+            }
         }
         let mut wake = deadline.unwrap_or(now + IDLE).min(now + IDLE);
         if self.engine.has_changes() {

@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::entry::{Back, Entry};
 use super::ledger::Ledger;
-use super::{Change, Listing, RegistryState};
+use super::{Change, RegistryState};
 use crate::endpoint_set::EndpointSet;
 use crate::error::RegistryError;
 use crate::event::Scope;
 use crate::model::{Endpoint, ServiceId, ServiceRecord};
 use crate::options::Guard;
-use crate::registry::Resync;
+use crate::registry::{Resync, Taken, Wish};
 
 /// How many services a log line or a status names at most.
 const NAMED: usize = 100;
@@ -47,16 +47,33 @@ pub(super) struct Survival {
     unsettled: bool,
     /// The session has given complete knowledge.
     listed: bool,
-    /// When complete knowledge was asked for that may confirm a loss, while there is no answer.
-    asked: Option<Instant>,
+    /// Complete knowledge that may confirm a loss and was asked for, while there is no answer.
+    asked: Option<Ask>,
     /// When the session was last asked for that, answered or not.
     last_asked: Option<Instant>,
-    /// When the next comparison is due, and when the one under way was asked for.
+    /// When the next comparison is due, and whether the watch has taken the wish for the one under way.
     compare: Option<Instant>,
-    comparing: Option<Instant>,
+    comparing: Option<Taken>,
     comparisons: u64,
     repaired: u64,
-    wishes: Vec<Resync>,
+    wishes: Vec<Wish>,
+}
+
+/// Complete knowledge that may confirm a loss, first asked for at that time. Asking again for want of an answer changes
+/// neither the time nor the mark: a registry that takes long to answer may have been at it since.
+#[derive(Debug)]
+struct Ask {
+    at: Instant,
+    taken: Taken,
+}
+
+/// What a listing answers, which is settled when it begins: what was read before the watch took the wish may not know
+/// what happened since.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answer {
+    /// Losses that were held back for long enough by that time.
+    confirms: Option<Instant>,
+    compares: bool,
 }
 
 /// What is held back of a registry, for its status.
@@ -184,6 +201,15 @@ impl Survival {
         !self.foreign
     }
 
+    /// What a listing of the whole registry answers that begins now.
+    pub(super) fn answer(&self) -> Answer {
+        let asked = self.asked.as_ref().filter(|asked| asked.taken.is_set());
+        Answer {
+            confirms: asked.map(|asked| asked.at),
+            compares: self.comparing.as_ref().is_some_and(Taken::is_set),
+        }
+    }
+
     /// How many services there are of which the registry lists nothing.
     pub(super) fn unlisted(&self) -> usize {
         self.unlisted
@@ -201,11 +227,11 @@ impl RegistryState {
         self.survival.forget_losses();
     }
 
-    /// Complete knowledge of the whole registry came, by a listing which `begun` then and left these scopes `unread`.
-    /// So many services were `different` by it.
+    /// Complete knowledge of the whole registry came, by a listing that is the `answer` to this and left these scopes
+    /// `unread`. So many services were `different` by it.
     pub(super) fn listed(
         &mut self,
-        begun: Instant,
+        answer: Answer,
         unread: &[(Scope, Arc<RegistryError>)],
         different: usize,
         now: Instant,
@@ -222,7 +248,7 @@ impl RegistryState {
             self.release(|id, _| is_read(id), true, now, changes);
             self.survival.forget_losses();
         }
-        if self.survival.comparing.is_some_and(|asked| begun >= asked) {
+        if answer.compares {
             self.survival.comparing = None;
             self.survival.comparisons += 1;
             self.survival.repaired += different as u64;
@@ -230,7 +256,8 @@ impl RegistryState {
                 tracing::warn!(registry = %self.id, services = different, "a comparison with complete knowledge found services that differed; they are put right");
             }
         }
-        let asked = self.survival.asked.filter(|asked| begun >= *asked);
+        // An operator may have let go of everything since it began.
+        let asked = answer.confirms.filter(|_| self.survival.asked.is_some());
         if let (Some(asked), Some(guard)) = (asked, self.options.guard) {
             self.survival.asked = None;
             let confirmed = |id: &ServiceId, since: Instant| {
@@ -410,23 +437,19 @@ impl RegistryState {
             return;
         };
         if self.survival.listed && due <= now && !self.is_answering() {
-            self.survival.asked = Some(now);
             self.survival.last_asked = Some(now);
-            self.survival.wishes.push(Resync {
-                scope: Scope::Registry,
-                strong: true,
-            });
+            let taken = Taken::default();
+            let asked = self.survival.asked.get_or_insert(Ask { at: now, taken });
+            let taken = asked.taken.clone();
+            self.survival.wishes.push(wish(true, taken));
             tracing::info!(registry = %self.id, held = self.survival.ledger.held(), hold = ?guard.hold, "asking for complete knowledge that may confirm the loss of endpoints");
         }
     }
 
-    /// True while the answer is under way: asking again would make it one that began too early.
+    /// True while the answer is under way: asking again would make the backend read everything once more.
     fn is_answering(&self) -> bool {
-        let answers = |listing: &Listing| {
-            listing.scope == Scope::Registry
-                && self.survival.asked.is_some_and(|asked| listing.begun >= asked)
-        };
-        self.listings.iter().any(answers)
+        let mut listings = self.listings.iter();
+        self.survival.asked.is_some() && listings.any(|listing| listing.answer.confirms.is_some())
     }
 
     /// When the registry is asked to confirm a loss, for the first time or again.
@@ -434,12 +457,12 @@ impl RegistryState {
         let hold = self.options.guard?.hold;
         let since = self.survival.since?;
         let pause = hold.clamp(PAUSE.start, PAUSE.end);
-        match (self.survival.asked, self.survival.last_asked) {
+        match self.survival.last_asked {
             // An answer that did not come is asked for again.
-            (Some(asked), _) => asked.checked_add(hold.max(pause)),
+            Some(asked) if self.survival.asked.is_some() => asked.checked_add(hold.max(pause)),
             // One that confirmed a part of the loss only, or nothing, is no reason to ask without a pause.
-            (None, Some(asked)) => Some(since.checked_add(hold)?.max(asked + pause)),
-            (None, None) => since.checked_add(hold),
+            Some(asked) => Some(since.checked_add(hold)?.max(asked + pause)),
+            None => since.checked_add(hold),
         }
     }
 
@@ -462,16 +485,13 @@ impl RegistryState {
         }
         if self.survival.compare.is_some_and(|due| due <= now) {
             self.survival.compare = next();
-            self.survival.comparing = Some(now);
-            self.survival.wishes.push(Resync {
-                scope: Scope::Registry,
-                strong: false,
-            });
+            let taken = self.survival.comparing.get_or_insert_default().clone();
+            self.survival.wishes.push(wish(false, taken));
         }
     }
 
     /// Complete knowledge that is wanted of the watch.
-    pub(crate) fn take_wishes(&mut self) -> Vec<Resync> {
+    pub(crate) fn take_wishes(&mut self) -> Vec<Wish> {
         std::mem::take(&mut self.survival.wishes)
     }
 
@@ -498,6 +518,15 @@ impl RegistryState {
             since,
             due: since.checked_add(guard.hold),
         })
+    }
+}
+
+/// Complete knowledge of the registry, wanted.
+fn wish(strong: bool, taken: Taken) -> Wish {
+    let scope = Scope::Registry;
+    Wish {
+        resync: Resync { scope, strong },
+        taken,
     }
 }
 

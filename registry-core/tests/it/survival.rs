@@ -52,14 +52,14 @@ pub(crate) fn held(world: &mut World) -> usize {
     status(world).held.map_or(0, |held| held.endpoints)
 }
 
-/// What was asked of the registry.
+/// What was asked of the registry, which sets out to answer.
 pub(crate) fn asked(world: &mut World) -> Vec<Resync> {
     world.engine.tick(world.now);
     world
         .engine
         .take_wishes()
         .into_iter()
-        .map(|(_, wish)| wish)
+        .map(|(_, wish)| wish.take())
         .collect()
 }
 
@@ -304,6 +304,47 @@ async fn a_listing_that_began_before_it_was_asked_for_confirms_nothing() {
     assert_eq!(counts(&mut world, "web.mesh"), (20, 20));
     world.pass(HOLD);
     assert_eq!(asked(&mut world), [strong()], "asked again where no answer came");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_began_before_the_wish_was_taken_is_no_answer() {
+    let mut world = world([service("web", 1, 20)]);
+    world.list("a", []);
+    world.publish();
+    world.pass(HOLD);
+    let (_, wish) = world.engine.take_wishes().pop().unwrap();
+    // What the registry had read when it was asked.
+    world.list("a", []);
+    assert_eq!(counts(&mut world, "web.mesh"), (20, 20));
+    world.say("a", vec![Event::Init(Scope::Registry)]);
+    assert_eq!(wish.take(), strong());
+    world.say("a", vec![Event::init_done(Scope::Registry)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (20, 20));
+    world.list("a", []);
+    assert_eq!(counts(&mut world, "web.mesh"), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_again_does_not_spoil_an_answer_that_takes_long() {
+    let mut world = world([service("web", 1, 20), service("db", 40, 20)]);
+    world.list("a", [service("db", 40, 1)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (20, 20));
+    world.pass(HOLD);
+    assert_eq!(asked(&mut world), [strong()]);
+    for _ in 0..3 {
+        world.pass(HOLD);
+        assert_eq!(
+            world.engine.take_wishes().len(),
+            1,
+            "asked again, and not heard yet"
+        );
+    }
+    world.list("a", [service("db", 40, 1)]);
+    assert_eq!(
+        (counts(&mut world, "web.mesh"), counts(&mut world, "db.mesh")),
+        ((0, 0), (1, 0))
+    );
+    assert_eq!(asked(&mut world), [], "it is answered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -565,4 +606,28 @@ async fn a_comparison_is_asked_for_from_time_to_time_and_counts_what_differed() 
     assert_eq!(status.comparisons, due.len() as u64);
     // It was missing one endpoint in one comparison, and had it again in the next.
     assert_eq!(status.repaired, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comparison_is_one_where_the_wish_for_it_was_taken_before() {
+    let compare = Duration::from_secs(600);
+    let options = RegistryOptions {
+        compare: Some(compare),
+        ..guarded()
+    };
+    let mut world = World::new().add("a", options);
+    world.list("a", [service("web", 1, 3)]);
+    world.publish();
+    let comparisons = |world: &mut World| status(world).comparisons;
+    world.pass(compare * 2);
+    let (_, wish) = world.engine.take_wishes().pop().unwrap();
+    world.list("a", [service("web", 1, 3)]);
+    assert_eq!(comparisons(&mut world), 0);
+    wish.take();
+    world.pass(compare * 2);
+    assert_eq!(world.engine.take_wishes().len(), 1, "the next one is due");
+    world.list("a", [service("web", 1, 3)]);
+    assert_eq!(comparisons(&mut world), 1);
+    world.list("a", [service("web", 1, 3)]);
+    assert_eq!(comparisons(&mut world), 1, "one answer to all that was asked");
 }

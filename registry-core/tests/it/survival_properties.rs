@@ -407,8 +407,9 @@ impl Pair {
     /// Publishes, and compares what readers see with what is listed and with what the status says.
     fn publish(&mut self) {
         self.world.publish();
-        let asked = self.world.engine.take_wishes().into_iter();
-        self.asked |= asked.filter(|(_, wish)| wish.strong).count() > 0;
+        for (_, wish) in self.world.engine.take_wishes() {
+            self.asked |= wish.take().strong;
+        }
         let snapshot = &self.world.snapshot;
         let mut found = BTreeMap::new();
         for service in snapshot.services() {
