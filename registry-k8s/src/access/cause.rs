@@ -63,6 +63,12 @@ impl Cause {
                 Certificate::UnknownIssuer => {
                     "the certificate of the server is of an issuer that is not trusted here".to_owned()
                 }
+                // Each cluster has an authority of its own, and most are called alike.
+                Certificate::BadSignature => {
+                    "the certificate of the server is of an issuer that is trusted here by name, \
+                    but has another key"
+                        .to_owned()
+                }
                 Certificate::Expired | Certificate::ExpiredContext { .. } => {
                     "the certificate of the server has expired".to_owned()
                 }
