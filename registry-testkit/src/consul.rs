@@ -21,7 +21,6 @@ mod bulk;
 mod cluster;
 mod tls;
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +28,6 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
 
 pub use self::acl::AclToken;
 pub use self::api::{ADMIN_ADDRESS, Answer, ConsulApi};
@@ -37,20 +35,14 @@ pub use self::builder::ConsulBuilder;
 pub use self::bulk::{instance_id, node_name, service_check_id, service_name};
 pub use self::cluster::ConsulCluster;
 use self::tls::Certificates;
-use crate::process::{self, Process};
-use crate::{Error, servers};
+use crate::daemon::Daemon;
+use crate::{Error, files, servers};
 
 /// Where the program is among the installed servers.
 const PROGRAM: &str = "consul/bin/consul";
 
 /// How long a server may take to become ready. It needs 0.3 to 2 s; a loaded machine is given plenty.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
-
-/// How long a server may take to end after a polite request.
-const END_DEADLINE: Duration = Duration::from_secs(30);
-
-/// How long one look at a server that is starting may take.
-const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A Consul server that runs as a child of this process.
 ///
@@ -69,7 +61,7 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Consul {
     // Before the folder: the server has to be gone when its files go.
-    process: Option<Process>,
+    daemon: Daemon,
     api: ConsulApi,
     name: String,
     node_id: String,
@@ -171,13 +163,13 @@ impl Consul {
     /// The number of the process; `None` while it is stopped.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::pid)
+        self.daemon.pid()
     }
 
     /// The last lines that the server wrote.
     #[must_use]
     pub fn log(&self) -> String {
-        process::tail(&self.log_file())
+        self.daemon.log()
     }
 
     /// Kills the server (`SIGKILL`): connections are closed without an answer.
@@ -186,7 +178,7 @@ impl Consul {
     ///
     /// [`Error::State`] when it does not run, [`Error::Signal`] when the system refuses.
     pub async fn kill(&mut self) -> Result<(), Error> {
-        self.end(Signal::KILL).await
+        self.daemon.end(Signal::KILL).await
     }
 
     /// Asks the server to end (`SIGTERM`) and waits for it: blocking queries are answered with what they had.
@@ -195,7 +187,7 @@ impl Consul {
     ///
     /// As for [`kill`](Self::kill), and [`Error::Deadline`] when it does not end within 30 s.
     pub async fn terminate(&mut self) -> Result<(), Error> {
-        self.end(Signal::TERM).await
+        self.daemon.end(Signal::TERM).await
     }
 
     /// Freezes the server (`SIGSTOP`): the kernel still accepts connections, nothing answers.
@@ -204,7 +196,7 @@ impl Consul {
     ///
     /// [`Error::State`] when it does not run, [`Error::Signal`] when the system refuses.
     pub async fn pause(&self) -> Result<(), Error> {
-        self.running("pause")?.stop(END_DEADLINE).await
+        self.daemon.pause().await
     }
 
     /// Lets a frozen server go on (`SIGCONT`).
@@ -213,7 +205,7 @@ impl Consul {
     ///
     /// [`Error::State`] when it does not run, [`Error::Signal`] when the system refuses.
     pub fn resume(&self) -> Result<(), Error> {
-        self.running("resume")?.signal(Signal::CONT)
+        self.daemon.resume()
     }
 
     /// Starts the server again, ending it first where it runs, and waits until it is ready.
@@ -225,7 +217,7 @@ impl Consul {
     ///
     /// As for [`ConsulBuilder::start`].
     pub async fn restart(&mut self) -> Result<(), Error> {
-        if self.process.is_some() {
+        if self.daemon.is_running() {
             self.terminate().await?;
         }
         self.launch()?;
@@ -240,9 +232,7 @@ impl Consul {
     ///
     /// [`Error::State`] when it runs, [`Error::Spawn`] when the system refuses.
     pub fn launch(&mut self) -> Result<(), Error> {
-        if self.process.is_some() {
-            return Err(self.state("running", "launch"));
-        }
+        self.daemon.must_be_stopped("launch")?;
         let mut arguments = vec!["agent".to_owned()];
         if self.dev {
             arguments.push("-dev".to_owned());
@@ -254,13 +244,7 @@ impl Consul {
             ));
         }
         let program = servers::find(PROGRAM)?;
-        self.process = Some(Process::start(
-            &self.name,
-            &program,
-            &arguments,
-            &self.log_file(),
-        )?);
-        Ok(())
+        self.daemon.start(&program, &arguments)
     }
 
     /// Waits until the server has a leader and has itself in its catalogue.
@@ -269,36 +253,8 @@ impl Consul {
     ///
     /// [`Error::Ended`] or [`Error::NotReady`], both with the end of the log.
     pub async fn ready(&mut self, deadline: Duration) -> Result<(), Error> {
-        let start = Instant::now();
-        loop {
-            let Some(process) = self.process.as_mut() else {
-                return Err(self.state("stopped", "ready"));
-            };
-            if let Some(status) = process.ended() {
-                self.process = None;
-                return Err(Error::Ended {
-                    name: self.name.clone(),
-                    status: status.to_string(),
-                    log: self.log(),
-                });
-            }
-            let awaited = match tokio::time::timeout(PROBE_DEADLINE, self.probe()).await {
-                Ok(Ok(None)) => return Ok(()),
-                Ok(Ok(Some(awaited))) => awaited.to_owned(),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "it does not answer".to_owned(),
-            };
-            if start.elapsed() >= deadline {
-                let name = self.name.clone();
-                return Err(Error::NotReady {
-                    name,
-                    after: deadline,
-                    awaited,
-                    log: self.log(),
-                });
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
+        let (api, node_id) = (&self.api, self.node_id.as_str());
+        self.daemon.ready(deadline, || probe(api, node_id)).await
     }
 
     /// Deletes all data of a stopped server: after [`restart`](Self::restart) it is empty, its index starts
@@ -308,69 +264,30 @@ impl Consul {
     ///
     /// [`Error::State`] while it runs, [`Error::Io`] when the files cannot be removed.
     pub fn wipe(&mut self) -> Result<(), Error> {
-        if self.process.is_some() {
-            return Err(self.state("running", "wipe"));
-        }
-        let data = self.data_folder();
-        match fs::remove_dir_all(&data) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::file("cannot remove", data)(error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// What is still missing; `None` when the server is ready.
-    async fn probe(&self) -> Result<Option<&'static str>, Error> {
-        let leader = self.api.get("/v1/status/leader").await?;
-        if leader.as_str().is_none_or(str::is_empty) {
-            return Ok(Some("it has no leader"));
-        }
-        // Our own number among the nodes, not just any: had another server got the port before ours, it would
-        // answer here, too.
-        let nodes = self.api.get("/v1/catalog/nodes").await?;
-        let known = nodes.as_array().is_some_and(|nodes| {
-            nodes
-                .iter()
-                .any(|node| node["ID"].as_str() == Some(self.node_id.as_str()))
-        });
-        Ok(if known {
-            None
-        } else {
-            Some("its own node is not in the catalogue")
-        })
-    }
-
-    async fn end(&mut self, signal: Signal) -> Result<(), Error> {
-        self.running("end")?.signal(signal)?;
-        // A frozen process takes the signal when it goes on.
-        self.running("end")?.signal(Signal::CONT)?;
-        let Some(mut process) = self.process.take() else {
-            return Ok(());
-        };
-        process.wait(END_DEADLINE).await?;
-        Ok(())
-    }
-
-    fn running(&self, operation: &'static str) -> Result<&Process, Error> {
-        self.process
-            .as_ref()
-            .ok_or_else(|| self.state("stopped", operation))
-    }
-
-    fn state(&self, state: &'static str, operation: &'static str) -> Error {
-        Error::State {
-            name: self.name.clone(),
-            state,
-            operation,
-        }
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.folder.path().join("consul.log")
+        self.daemon.must_be_stopped("wipe")?;
+        files::remove(&self.data_folder())
     }
 
     fn data_folder(&self) -> PathBuf {
         self.folder.path().join("data")
     }
+}
+
+/// What is still missing; `None` when the server is ready.
+async fn probe(api: &ConsulApi, node_id: &str) -> Result<Option<&'static str>, Error> {
+    let leader = api.get("/v1/status/leader").await?;
+    if leader.as_str().is_none_or(str::is_empty) {
+        return Ok(Some("it has no leader"));
+    }
+    // Our own number among the nodes, not just any: had another server got the port before ours, it would
+    // answer here, too.
+    let nodes = api.get("/v1/catalog/nodes").await?;
+    let known = nodes
+        .as_array()
+        .is_some_and(|nodes| nodes.iter().any(|node| node["ID"].as_str() == Some(node_id)));
+    Ok(if known {
+        None
+    } else {
+        Some("its own node is not in the catalogue")
+    })
 }

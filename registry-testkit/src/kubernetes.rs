@@ -127,12 +127,22 @@ impl Kubernetes {
     ///
     /// [`Error::Kubeconfig`] when the file cannot be used, or what the cluster's first answer fails with.
     pub async fn external() -> Result<Option<Self>, Error> {
-        let Some(external) = External::from_environment()? else {
-            return Ok(None);
-        };
+        match external::named() {
+            Some(kubeconfig) => Self::external_at(&kubeconfig).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The cluster of a kubeconfig file's current context, whose user has to be its administrator.
+    ///
+    /// # Errors
+    ///
+    /// As for [`external`](Self::external).
+    pub async fn external_at(kubeconfig: &Path) -> Result<Self, Error> {
+        let external = External::read(kubeconfig)?;
         let kubernetes = Self::new(Cluster::External(Arc::new(external)))?;
         kubernetes.api.get("/version").await?;
-        Ok(Some(kubernetes))
+        Ok(kubernetes)
     }
 
     fn new(cluster: Cluster) -> Result<Self, Error> {

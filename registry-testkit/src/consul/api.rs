@@ -1,12 +1,12 @@
 //! Calls to Consul's HTTP API that tests make besides the code under test.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{Error, init_tls};
+use crate::Error;
+use crate::json::{Call, JsonClient};
 
 /// The address from which [`Consul::api`](super::Consul::api) calls its server.
 ///
@@ -17,21 +17,14 @@ pub const ADMIN_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// How many operations Consul takes in one transaction; a service and its check are always in the same one.
 pub(super) const TRANSACTION: usize = 64;
 
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How much of a refused request's answer goes into the error.
-const EXCERPT: usize = 500;
-
 /// A client of one Consul server, cheap to clone.
 ///
 /// Names and identifiers go into paths as they are, so they have to be free of characters that a URL reserves.
 /// Every call ends after 30 s. All fail with [`Error::Http`] when there is no answer, [`Error::Status`] when the
-/// answer is not a 200 and [`Error::Json`] when it is not JSON.
+/// answer is no success and [`Error::Json`] when it is not JSON.
 #[derive(Debug, Clone)]
 pub struct ConsulApi {
-    client: reqwest::Client,
-    url: String,
-    token: Option<String>,
+    client: JsonClient,
 }
 
 /// An answer, whatever its status.
@@ -62,27 +55,15 @@ impl ConsulApi {
     }
 
     fn from_address(url: &str, token: Option<&str>, address: Option<IpAddr>) -> Result<Self, Error> {
-        init_tls();
-        let client = reqwest::Client::builder()
-            .local_address(address)
-            // Servers of tests are on this machine, whatever proxy the environment names.
-            .no_proxy()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|source| Error::Client { source })?;
-        Ok(Self {
-            client,
-            url: url.trim_end_matches('/').to_owned(),
-            token: token.map(str::to_owned),
-        })
+        let client = JsonClient::new(url, JsonClient::options(address), token.map(credential))?;
+        Ok(Self { client })
     }
 
     /// The same client with another token, or with none.
     #[must_use]
     pub fn with_token(&self, token: Option<&str>) -> Self {
         Self {
-            token: token.map(str::to_owned),
-            ..self.clone()
+            client: self.client.with_credential(token.map(credential)),
         }
     }
 
@@ -92,11 +73,7 @@ impl ConsulApi {
     ///
     /// See [`ConsulApi`].
     pub async fn get(&self, path: &str) -> Result<Value, Error> {
-        let body = self.call(Method::GET, path, None).await?;
-        serde_json::from_str(&body).map_err(|source| Error::Json {
-            url: self.url_of(path),
-            source,
-        })
+        self.client.json(&Call::new(Method::GET, path, None)).await
     }
 
     /// Reads a path and returns the answer whatever its status, with Consul's index.
@@ -105,7 +82,13 @@ impl ConsulApi {
     ///
     /// [`Error::Http`] when there is no answer.
     pub async fn answer(&self, path: &str) -> Result<Answer, Error> {
-        self.send(Method::GET, path, None).await
+        let reply = self.client.send(&Call::new(Method::GET, path, None)).await?;
+        let index = reply.headers.get("X-Consul-Index");
+        Ok(Answer {
+            status: reply.status,
+            index: index.and_then(|index| index.to_str().ok()?.parse().ok()),
+            body: reply.body,
+        })
     }
 
     /// Writes to a path, for what has no method of its own here; returns the body.
@@ -239,47 +222,12 @@ impl ConsulApi {
         path: &str,
         body: Option<&Value>,
     ) -> Result<String, Error> {
-        let answer = self.send(method.clone(), path, body).await?;
-        if answer.status == 200 {
-            return Ok(answer.body);
-        }
-        Err(Error::Status {
-            method: method.to_string(),
-            url: self.url_of(path),
-            status: answer.status,
-            body: answer.body.chars().take(EXCERPT).collect(),
-        })
+        self.client.succeed(&Call::new(method, path, body)).await
     }
+}
 
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
-        let url = self.url_of(path);
-        let failed = |source| Error::Http {
-            method: method.to_string(),
-            url: url.clone(),
-            source,
-        };
-        let mut request = self.client.request(method.clone(), &url);
-        if let Some(token) = &self.token {
-            request = request.header("X-Consul-Token", token);
-        }
-        // `null` stands for no body: Consul would try to read it.
-        if let Some(body) = body.filter(|body| !body.is_null()) {
-            request = request.body(body.to_string());
-        }
-        let response = request.send().await.map_err(failed)?;
-        let status = response.status().as_u16();
-        let index = response.headers().get("X-Consul-Index");
-        let index = index.and_then(|index| index.to_str().ok()?.parse().ok());
-        Ok(Answer {
-            status,
-            index,
-            body: response.text().await.map_err(failed)?,
-        })
-    }
-
-    fn url_of(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
-    }
+fn credential(token: &str) -> (&'static str, String) {
+    ("X-Consul-Token", token.to_owned())
 }
 
 pub(super) fn check_operation(node: &str, check_id: &str, service_id: Option<&str>, status: &str) -> Value {

@@ -1,6 +1,5 @@
 //! The options of a server, and its start.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::tls::Certificates;
 use super::{Consul, ConsulApi, PROGRAM, Ports, READY_DEADLINE};
+use crate::daemon::{Daemon, is_collision};
+use crate::files::{self, random_uuid, write};
 use crate::{Error, ports, process, servers};
 
 /// How often other ports are tried when another process was quicker.
@@ -178,20 +179,14 @@ impl ConsulBuilder {
         if let Some(connections) = self.http_max_conns_per_client {
             process::permit_open_files(u64::from(connections) + OWN_FILES)?;
         }
-        let folder = tempfile::Builder::new()
-            .prefix("consul-")
-            .tempdir()
-            .map_err(|source| Error::Io {
-                what: "cannot make a temporary folder".to_owned(),
-                source,
-            })?;
+        let folder = files::temporary("consul-")?;
         let node_id = random_uuid()?;
         let config = self.config(ports, shared, &node_id, &folder.path().join("data"));
         write(&folder.path().join("config.json"), &config.to_string())?;
         write(&folder.path().join("extra.hcl"), &self.extra_hcl)?;
         let url = format!("http://127.0.0.1:{}", ports.http);
         Ok(Consul {
-            process: None,
+            daemon: Daemon::stopped(&self.node, folder.path().join("consul.log")),
             api: ConsulApi::administrator(&url, shared.token.as_deref())?,
             name: self.node.clone(),
             node_id,
@@ -280,22 +275,6 @@ pub(super) fn free_ports() -> Result<Ports, Error> {
         rpc: port(2),
         serf: port(3),
     })
-}
-
-/// Whether another process took one of the ports between our look and the start.
-pub(super) fn is_collision(error: &Error) -> bool {
-    matches!(error, Error::Ended { log, .. } if log.contains("address already in use"))
-}
-
-/// The kernel makes them, so no crate for random numbers is needed.
-fn random_uuid() -> Result<String, Error> {
-    let source = "/proc/sys/kernel/random/uuid";
-    let uuid = fs::read_to_string(source).map_err(Error::file("cannot read", source))?;
-    Ok(uuid.trim().to_owned())
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(Error::file("cannot write", path))
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::builder::{Membership, free_ports, is_collision};
+use super::builder::{Membership, free_ports};
 use super::{Consul, ConsulBuilder, READY_DEADLINE};
+use crate::daemon::is_collision;
 use crate::{Error, wait};
 
 /// How often other ports are tried when another process was quicker.

@@ -310,6 +310,13 @@ impl KubernetesApi {
         Ok(())
     }
 
+    /// As [`create`](Self::create), without a look at what was stored.
+    pub(super) async fn create_unseen(&self, collection: &str, object: &Value) -> Result<(), Error> {
+        let mut call = Call::new(Method::POST, collection, Some(object));
+        call.headers = &[JSON];
+        self.client.succeed(&call).await.map(drop)
+    }
+
     /// Fails as long as the server is not ready.
     pub(super) async fn probe(&self) -> Result<(), Error> {
         let ready = Call::new(Method::GET, "/readyz", None);

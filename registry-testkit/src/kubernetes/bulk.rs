@@ -70,7 +70,7 @@ impl KubernetesApi {
                 finish_one(&mut running).await?;
             }
             let api = self.clone();
-            running.spawn(async move { api.create(&collection, &object).await.map(drop) });
+            running.spawn(async move { api.create_unseen(&collection, &object).await });
         }
         while !running.is_empty() {
             finish_one(&mut running).await?;

@@ -15,6 +15,12 @@ use crate::{Error, files};
 /// The variable that names the kubeconfig file of a cluster for those tests that can do with any.
 pub const KUBECONFIG: &str = "REGISTRY_TEST_KUBECONFIG";
 
+/// The file that the variable names.
+pub(super) fn named() -> Option<PathBuf> {
+    let path = env::var_os(KUBECONFIG).filter(|path| !path.is_empty());
+    path.map(PathBuf::from)
+}
+
 /// A cluster that we did not start, with an administrator's login.
 #[derive(Debug)]
 pub(super) struct External {
@@ -26,13 +32,6 @@ pub(super) struct External {
 // === impl External ===
 
 impl External {
-    pub(super) fn from_environment() -> Result<Option<Self>, Error> {
-        match env::var_os(KUBECONFIG).filter(|path| !path.is_empty()) {
-            Some(path) => Self::read(&PathBuf::from(path)).map(Some),
-            None => Ok(None),
-        }
-    }
-
     pub(super) fn read(kubeconfig: &Path) -> Result<Self, Error> {
         let folder = files::temporary("cluster-")?;
         let (url, login) = kubeconfig::read(kubeconfig, folder.path())?;

@@ -1,12 +1,25 @@
-//! The API server: each test asserts what a real kube-apiserver does.
+//! The API server: each test asserts what a real kube-apiserver does. Those that kill nothing run against any
+//! cluster.
+
+mod access;
+mod expiry;
+mod kinds;
+mod lifetime;
+mod reading;
 
 use std::time::Duration;
 
-use registry_testkit::kubernetes::{Kubernetes, endpoint_slices_path, services_path};
-use registry_testkit::{Error, wait};
+use registry_testkit::kubernetes::KubernetesApi;
 use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The body of a refusal.
+fn status(body: &str) -> Value {
+    let status: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(status["kind"], "Status", "{status}");
+    status
+}
 
 /// A service as short as can be.
 fn spec() -> Value {
@@ -20,28 +33,8 @@ fn names(objects: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-#[tokio::test]
-async fn an_object_goes_through_its_life() {
-    let kubernetes = Kubernetes::builder().start_or_external().await.unwrap();
-    let (api, namespace) = (kubernetes.api(), kubernetes.new_namespace("life").await.unwrap());
-    let services = services_path(namespace.name());
-    let web = api.service(namespace.name(), "web", &spec()).await.unwrap();
-    assert_eq!(names(&api.list(&services).await.unwrap()), ["web"]);
-    let path = format!("{services}/web");
-    let labelled = api
-        .patch(&path, &json!({ "metadata": { "labels": { "team": "blue" } } }))
-        .await
-        .unwrap();
-    assert_eq!(labelled["metadata"]["uid"], web["metadata"]["uid"]);
-    api.delete(&path).await.unwrap();
-    let gone = api.get(&path).await;
-    assert!(matches!(gone, Err(Error::Status { status: 404, .. })), "{gone:?}");
-}
-
-#[tokio::test]
-async fn bulk() {
-    let kubernetes = Kubernetes::builder().start().await.unwrap();
-    let start = tokio::time::Instant::now();
-    kubernetes.api().create_services("default", 5000).await.unwrap();
-    eprintln!("{:?}", start.elapsed());
+async fn services(api: &KubernetesApi, namespace: &str, names: &[&str]) {
+    for name in names {
+        api.service(namespace, name, &spec()).await.unwrap();
+    }
 }
