@@ -2,11 +2,19 @@
 //!
 //! A new kind is a field of [`RegistryConfig`], an implementation of `Kind` and a line in `kinds!`.
 
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+mod members;
+
 use std::path::Path;
+#[cfg(any(feature = "file", feature = "consul"))]
 use std::sync::Arc;
 
+#[cfg(any(feature = "file", feature = "consul"))]
 use registry_core::ServiceRegistry;
 use schemars::Schema;
+
+pub use members::{Built, Member, MemberSet, Members};
 
 use crate::config::{Config, RegistryConfig, StateDir};
 use crate::error::Error;
@@ -33,8 +41,13 @@ trait Kind {
         Vec::new()
     }
 
+    /// True where it leads to several registries, which are named after it.
+    fn has_members(&self) -> bool {
+        false
+    }
+
     /// The registry.
-    fn build(&self) -> Result<Arc<dyn ServiceRegistry>, String>;
+    fn build(&self) -> Result<Built, String>;
 }
 
 macro_rules! kinds {
@@ -74,6 +87,7 @@ macro_rules! kinds {
 kinds! {
     "file" => file,
     "consul" => consul,
+    "kubernetes" => kubernetes,
 }
 
 /// The kinds that an entry sets; it should be one.
@@ -99,12 +113,17 @@ pub fn check_files(registry: &RegistryConfig) -> Vec<String> {
         .collect()
 }
 
+/// True where an entry leads to several registries, whose names begin with its own.
+pub(crate) fn has_members(registry: &RegistryConfig) -> bool {
+    set(registry).into_iter().any(|(_, kind)| kind.has_members())
+}
+
 /// Builds the registry. It dials nothing yet.
 ///
 /// # Errors
 ///
 /// Where its settings cannot be used.
-pub fn build(registry: &RegistryConfig) -> Result<Arc<dyn ServiceRegistry>, Error> {
+pub fn build(registry: &RegistryConfig) -> Result<Built, Error> {
     let wrong = |problem| Error::Registry {
         name: registry.id().to_string(),
         problem,
@@ -154,8 +173,9 @@ impl Kind for registry_file::FileConfig {
         errors.iter().map(registry_file::Error::report).collect()
     }
 
-    fn build(&self) -> Result<Arc<dyn ServiceRegistry>, String> {
-        Ok(Arc::new(registry_file::FileRegistry::new(self.clone())))
+    fn build(&self) -> Result<Built, String> {
+        let registry: Arc<dyn ServiceRegistry> = Arc::new(registry_file::FileRegistry::new(self.clone()));
+        Ok(registry.into())
     }
 }
 
@@ -190,15 +210,14 @@ impl Kind for registry_consul::ConsulConfig {
         })
     }
 
-    fn build(&self) -> Result<Arc<dyn ServiceRegistry>, String> {
-        match registry_consul::ConsulRegistry::try_new(self.clone()) {
-            Ok(registry) => Ok(Arc::new(registry)),
-            Err(error) => Err(error.to_string()),
-        }
+    fn build(&self) -> Result<Built, String> {
+        let registry = registry_consul::ConsulRegistry::try_new(self.clone());
+        let registry: Arc<dyn ServiceRegistry> = Arc::new(registry.map_err(|error| error.to_string())?);
+        Ok(registry.into())
     }
 }
 
-#[cfg(any(feature = "file", feature = "consul"))]
+#[cfg(any(feature = "file", feature = "consul", feature = "kubernetes"))]
 fn unnamed(problem: &str) -> Wrong {
     let (found, expected) = crate::config::split_message(problem, None);
     Wrong {

@@ -29,7 +29,7 @@ pub(super) async fn check(source: &Source, offline: bool, output: Output) -> Res
     }
     let mut backends = Vec::new();
     for registry in &config.registries {
-        backends.push((registry, registries::build(registry)?));
+        backends.push((registry, registries::build(registry)?.registry));
     }
     for warning in shared_defaults(&backends) {
         warn(&format!("warning: {warning}"));

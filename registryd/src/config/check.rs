@@ -10,6 +10,8 @@ use super::tree::Step;
 use super::{Config, RegistryConfig};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// The longest name of an entry with members.
+const LONGEST_ENTRY: usize = 40;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Something that does not hold together.
@@ -73,8 +75,37 @@ pub(crate) fn check(config: &Config, empty: bool, token: Token<'_>) -> Vec<Findi
             findings.push(Finding::new(path(&wrong.field), wrong.found, wrong.expected));
         }
     }
+    members(config, &mut findings);
     listener(config, token, &mut findings);
     findings
+}
+
+/// Members are named `entry/member`: there has to be room for that, and nobody else may be called so.
+fn members(config: &Config, findings: &mut Vec<Finding>) {
+    let path = |index: usize| vec!["registries".into(), index.into(), "name".into()];
+    let entries = || config.registries.iter().enumerate();
+    for (index, entry) in entries().filter(|(_, entry)| crate::registries::has_members(entry)) {
+        let length = entry.id().as_str().len();
+        if length > LONGEST_ENTRY {
+            findings.push(Finding::new(
+                path(index),
+                format!("a name of {length} characters"),
+                format!("at most {LONGEST_ENTRY}, as the names of its members come after it"),
+            ));
+        }
+        let prefix = format!("{}/", entry.id());
+        for (index, other) in entries().filter(|(_, other)| other.id().as_str().starts_with(&prefix)) {
+            findings.push(Finding::new(
+                path(index),
+                format!(
+                    "the name {:?}, as members of {:?} are called",
+                    other.id(),
+                    entry.id()
+                ),
+                "a name that does not begin like that",
+            ));
+        }
+    }
 }
 
 /// Times that cannot be meant.

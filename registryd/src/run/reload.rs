@@ -4,16 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry_core::{Discovery, RegistryId, ServiceRegistry};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use registry_core::{Discovery, RegistryId, RegistryOptions};
 
+use super::fleets::{Fleets, Roster};
+use super::leave::{Leaving, Wait, leave};
 use crate::config::{self, Config, RegistryConfig, Source};
 use crate::error::Error;
-use crate::registries;
-
-/// How often it is looked whether a registry has synced, while others wait for that with leaving.
-const LOOK: Duration = Duration::from_millis(100);
+use crate::registries::{self, Built};
 
 /// Applies new configurations to a running discovery.
 #[derive(Debug)]
@@ -22,32 +19,27 @@ pub struct Reloader {
     current: Config,
     discovery: Discovery,
     /// Registries that are no longer configured, but stay until those have synced that came in their place.
-    leaving: HashMap<RegistryId, Leaving>,
-}
-
-#[derive(Debug)]
-struct Leaving {
-    stay: CancellationToken,
-    /// Says whether it left.
-    task: JoinHandle<bool>,
+    leaving: HashMap<RegistryId, (Leaving, Option<Roster>)>,
+    fleets: Fleets,
 }
 
 /// What becomes of one entry.
 enum Step {
     Keep,
     Adjust,
-    Replace(Arc<dyn ServiceRegistry>),
-    Add(Arc<dyn ServiceRegistry>),
+    Replace(Built),
+    Add(Built),
 }
 
 impl Reloader {
-    /// A reloader for a discovery that runs on that configuration.
-    pub fn new(source: Source, current: Config, discovery: Discovery) -> Self {
+    /// A reloader for a discovery that runs on that configuration, and the members of its entries.
+    pub fn new(source: Source, current: Config, discovery: Discovery, fleets: Fleets) -> Self {
         Self {
             source,
             current,
             discovery,
             leaving: HashMap::new(),
+            fleets,
         }
     }
 
@@ -98,19 +90,18 @@ impl Reloader {
                 Step::Keep => Ok(()),
                 Step::Adjust => {
                     counts.changed += 1;
+                    self.fleets.adjust(&id, &options).await;
                     self.discovery.replace(id.clone(), None, options).await
                 }
-                Step::Replace(backend) => {
+                Step::Replace(built) => {
                     counts.changed += 1;
-                    self.discovery.replace(id.clone(), Some(backend), options).await
+                    let roster = self.fleets.stop(&id).await;
+                    self.put(&id, built, options, true, roster).await
                 }
-                Step::Add(backend) => {
+                Step::Add(built) => {
                     added.push(id.clone());
-                    if self.stays_after_all(&id).await {
-                        self.discovery.replace(id.clone(), Some(backend), options).await
-                    } else {
-                        self.discovery.add(id.clone(), backend, options).await
-                    }
+                    let (stays, roster) = self.stays_after_all(&id).await;
+                    self.put(&id, built, options, stays, roster).await
                 }
             };
             if let Err(error) = result {
@@ -121,16 +112,22 @@ impl Reloader {
             let id = registry.id();
             if !new.registries.iter().any(|kept| kept.id() == id) {
                 counts.removed += 1;
-                let leaving = leave(
-                    self.discovery.clone(),
-                    id.clone(),
-                    added.clone(),
-                    new.start_deadline,
-                );
-                self.leaving.insert(id.clone(), leaving);
+                let roster = self.fleets.stop(id).await;
+                if let Some(roster) = &roster {
+                    roster.forget().await;
+                }
+                let members = roster.iter().flat_map(Roster::members);
+                let ids = std::iter::once(id.clone()).chain(members).collect();
+                let wait = Wait {
+                    hold: Duration::ZERO,
+                    successors: added.clone(),
+                    deadline: new.start_deadline,
+                };
+                let leaving = leave(self.discovery.clone(), ids, wait);
+                self.leaving.insert(id.clone(), (leaving, roster));
             }
         }
-        self.leaving.retain(|_, leaving| !leaving.task.is_finished());
+        self.leaving.retain(|_, (leaving, _)| !leaving.is_finished());
         tracing::info!(
             added = added.len(),
             changed = counts.changed,
@@ -155,15 +152,51 @@ impl Reloader {
         })
     }
 
-    /// Stops a registry from leaving. True where it is still there.
-    async fn stays_after_all(&mut self, id: &RegistryId) -> bool {
-        match self.leaving.remove(id) {
-            Some(leaving) => {
-                leaving.stay.cancel();
-                !leaving.task.await.unwrap_or(true)
-            }
-            None => false,
+    /// Stops a registry from leaving. True where it is still there, with the members that it had.
+    async fn stays_after_all(&mut self, id: &RegistryId) -> (bool, Option<Roster>) {
+        if let Some((leaving, roster)) = self.leaving.remove(id)
+            && leaving.stay().await
+        {
+            return (true, roster);
         }
+        (false, None)
+    }
+
+    /// Puts a backend in place of what is there of an entry, if anything is.
+    async fn put(
+        &mut self,
+        id: &RegistryId,
+        built: Built,
+        options: RegistryOptions,
+        is_there: bool,
+        roster: Option<Roster>,
+    ) -> Result<(), registry_core::Error> {
+        let Built { registry, members } = built;
+        let (backend, settings) = (Arc::clone(&registry), options.clone());
+        if is_there {
+            self.discovery
+                .replace(id.clone(), Some(backend), settings)
+                .await?;
+        } else {
+            self.discovery.add(id.clone(), backend, settings).await?;
+        }
+        match (members, roster) {
+            (Some(members), roster) => {
+                self.fleets.follow(id, &*registry, members, options, roster).await;
+            }
+            // The entry stands for one registry from now on.
+            (None, Some(roster)) => {
+                roster.forget().await;
+                let wait = Wait {
+                    hold: Duration::ZERO,
+                    successors: vec![id.clone()],
+                    deadline: self.current.start_deadline,
+                };
+                leave(self.discovery.clone(), roster.members(), wait);
+            }
+            (None, None) => {}
+        }
+        Ok(())
     }
 
     fn warn_of_restart(&self, new: &Config) {
@@ -185,36 +218,4 @@ impl Reloader {
 struct Counts {
     changed: usize,
     removed: usize,
-}
-
-/// Removes a registry as soon as those are known that came with the same reload, or after the deadline.
-fn leave(discovery: Discovery, id: RegistryId, added: Vec<RegistryId>, deadline: Duration) -> Leaving {
-    let stay = CancellationToken::new();
-    let token = stay.clone();
-    let task = tokio::spawn(async move {
-        let known = tokio::time::timeout(deadline, all_known(&discovery, &added));
-        match token.run_until_cancelled(known).await {
-            None => return false,
-            Some(Err(_)) => {
-                tracing::warn!(registry = %id, "removed, although not all that came in its place is known yet");
-            }
-            Some(Ok(())) => tracing::info!(registry = %id, "removed"),
-        }
-        discovery.remove(id).await.is_ok()
-    });
-    Leaving { stay, task }
-}
-
-async fn all_known(discovery: &Discovery, ids: &[RegistryId]) {
-    loop {
-        let snapshot = discovery.snapshot();
-        let known = |id: &RegistryId| {
-            let mut registries = snapshot.registries().iter();
-            registries.any(|registry| registry.id() == id && registry.is_known())
-        };
-        if ids.iter().all(known) {
-            return;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
 }

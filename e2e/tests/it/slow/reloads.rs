@@ -213,9 +213,9 @@ async fn a_thousand_reloads_leave_no_task_behind() {
     write(0);
     let source = Source::File(path.clone());
     let current = config::load(&source).unwrap();
-    let discovery = run::start(&current, Some(&directory.path().join("state"))).unwrap();
+    let (discovery, fleets) = run::start(&current, Some(&directory.path().join("state"))).unwrap();
     discovery.ready().await;
-    let mut reloader = Reloader::new(source, current, discovery.clone());
+    let mut reloader = Reloader::new(source, current, discovery.clone(), fleets);
     let mut early = 0;
     for reload in 1..=RELOADS {
         write(reload);
