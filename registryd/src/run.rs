@@ -1,5 +1,7 @@
 //! The daemon: listeners, discovery, signals, reload, and an orderly end.
 
+mod fleets;
+mod leave;
 mod logging;
 mod reload;
 mod state_dir;
@@ -13,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+pub use fleets::Fleets;
 pub use reload::Reloader;
 pub use watch::FileWatch;
 
@@ -48,7 +51,7 @@ pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> 
     }
     let options = http_options(&config)?;
     let state = state_dir::find(&config.state_dir, &source)?;
-    let discovery = start(&config, state.as_deref())?;
+    let (discovery, fleets) = start(&config, state.as_deref())?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         configuration = source.label(),
@@ -66,7 +69,7 @@ pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> 
     let stop = CancellationToken::new();
     let mut server = tokio::spawn(http::serve(listener, discovery.clone(), options, stop.clone()));
     let mut file = source.file().map(FileWatch::new);
-    let mut reloader = Reloader::new(source, config, discovery.clone());
+    let mut reloader = Reloader::new(source, config, discovery.clone(), fleets);
     announce_readiness(discovery.clone(), stop.clone());
     let ended = loop {
         tokio::select! {
@@ -103,27 +106,33 @@ pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> 
     }
 }
 
-/// Starts discovery with the registries of a configuration. What they said last is kept in that directory, if there is
-/// one.
+/// Starts discovery with the registries of a configuration, and follows the members of those that have any. What they
+/// said last is kept in that directory, if there is one.
 ///
 /// # Errors
 ///
 /// Where a registry cannot be set up.
-pub fn start(config: &Config, state_dir: Option<&Path>) -> Result<Discovery, Error> {
+pub fn start(config: &Config, state_dir: Option<&Path>) -> Result<(Discovery, Fleets), Error> {
     let mut builder = Discovery::builder()
         .start_deadline(config.start_deadline)
         .publish_interval(config.publish_interval);
     if let Some(directory) = state_dir {
         builder = builder.state_dir(directory);
     }
+    let mut awaiting = Vec::new();
     for (position, registry) in config.registries.iter().enumerate() {
-        let backend = registries::build(registry)?;
-        builder = builder.add(registry.id().clone(), backend, registry.options(position));
+        let built = registries::build(registry)?;
+        let options = registry.options(position);
+        let members;
+        (builder, members) = fleets::add(builder, registry.id(), built, options, state_dir);
+        awaiting.extend(members);
     }
     for (pattern, policy) in config.policies() {
         builder = builder.shared_policy(pattern, policy);
     }
-    builder.start().map_err(Error::Discovery)
+    let discovery = builder.start().map_err(Error::Discovery)?;
+    let fleets = Fleets::new(discovery.clone(), config.start_deadline, state_dir, awaiting);
+    Ok((discovery, fleets))
 }
 
 fn http_options(config: &Config) -> Result<http::HttpOptions, Error> {

@@ -103,6 +103,10 @@ pub struct RegistryConfig {
     #[cfg(feature = "consul")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consul: Option<registry_consul::ConsulConfig>,
+    /// A Kubernetes cluster; several with `directory` or `secrets`, each then a registry of its own.
+    #[cfg(feature = "kubernetes")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<registry_k8s::KubernetesConfig>,
 }
 
 /// What a service or endpoint has to be like: every field that is set has to match, by one of its values.

@@ -76,10 +76,11 @@ fn redact(node: &mut Node, secret: bool) {
     }
 }
 
-/// Names of files and of variables are no secrets.
+/// Names of files and of variables are no secrets, nor is where Secrets of Kubernetes are found.
 fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
-    !key.ends_with("_file")
+    key != "secrets"
+        && !key.ends_with("_file")
         && !key.ends_with("_env")
         && ["token", "password", "secret", "authorization"]
             .iter()
@@ -106,13 +107,15 @@ plain: http://10.0.0.1/a@b
 headers: { X-Consul-Token: secret }
 token_file: /etc/token
 token_env: TOKEN
+secrets: { namespace: clusters, token: secret }
 ";
         let mut tree = Node::parse(text).unwrap();
         redact(&mut tree, false);
         assert_eq!(
             serde_json::to_string(&Shown(tree)).unwrap(),
             "{\"address\":\"http://***@10.0.0.1:8500/x@y\",\"plain\":\"http://10.0.0.1/a@b\",\
-             \"headers\":{\"X-Consul-Token\":\"***\"},\"token_file\":\"/etc/token\",\"token_env\":\"TOKEN\"}"
+             \"headers\":{\"X-Consul-Token\":\"***\"},\"token_file\":\"/etc/token\",\"token_env\":\"TOKEN\",\
+             \"secrets\":{\"namespace\":\"clusters\",\"token\":\"***\"}}"
         );
     }
 }

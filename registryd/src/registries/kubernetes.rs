@@ -1,0 +1,57 @@
+//! Clusters of Kubernetes: one, or those of a directory or of Secrets.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use registry_core::ServiceRegistry;
+use registry_k8s::{Error, KubernetesConfig, KubernetesRegistry};
+
+use super::members::Built;
+use super::{Kind, Wrong, unnamed};
+
+impl Kind for KubernetesConfig {
+    fn resolve_paths(&mut self, base: &Path) {
+        for path in self.kubeconfig.iter_mut().chain(&mut self.directory) {
+            crate::config::resolve(path, base);
+        }
+    }
+
+    fn validate(&self) -> Option<Wrong> {
+        match self.validate().err()? {
+            Error::Config { field, problem } => {
+                let (found, expected) = crate::config::split_message(&problem, None);
+                Some(Wrong {
+                    field: field.to_owned(),
+                    found,
+                    expected,
+                })
+            }
+            other => Some(unnamed(&other.to_string())),
+        }
+    }
+
+    fn check_files(&self) -> Vec<String> {
+        let file = self
+            .kubeconfig
+            .iter()
+            .map(|path| (path, std::fs::File::open(path).err()));
+        let directory = self
+            .directory
+            .iter()
+            .map(|path| (path, std::fs::read_dir(path).err()));
+        file.chain(directory)
+            .filter_map(|(path, error)| Some(format!("{}: cannot be read: {}", path.display(), error?)))
+            .collect()
+    }
+
+    fn has_members(&self) -> bool {
+        self.is_fleet()
+    }
+
+    fn build(&self) -> Result<Built, String> {
+        let failed = |error: Error| error.to_string();
+        let registry: Arc<dyn ServiceRegistry> =
+            Arc::new(KubernetesRegistry::try_new(self.clone()).map_err(failed)?);
+        Ok(registry.into())
+    }
+}
