@@ -5,6 +5,8 @@ mod client;
 mod configuration;
 mod orders;
 mod output;
+#[cfg(feature = "kubernetes")]
+mod rbac;
 mod show;
 mod watch;
 
@@ -63,6 +65,10 @@ enum Command {
     /// Show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Show which rights registries need
+    #[cfg(feature = "kubernetes")]
+    #[command(subcommand)]
+    Rbac(rbac::RbacCommand),
     /// Show the version
     Version,
 }
@@ -222,6 +228,8 @@ impl Cli {
             Command::Resync(order) => orders::resync(&order).await,
             Command::Watch(server) => watch::watch(&server).await,
             Command::Config(command) => configuration::show(&command),
+            #[cfg(feature = "kubernetes")]
+            Command::Rbac(command) => rbac::show(&command),
             Command::Version => output::print(concat!("registryd ", env!("CARGO_PKG_VERSION"), "\n")),
         }
     }

@@ -7,6 +7,7 @@ mod config;
 mod daemon;
 mod http;
 mod malformed;
+mod rbac;
 mod reload;
 mod server;
 mod slow;
