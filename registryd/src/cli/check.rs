@@ -103,22 +103,30 @@ fn results_table(value: &Value) -> String {
 /// Registries whose services have the same names only because nobody named them otherwise.
 fn shared_defaults(backends: &[(&RegistryConfig, Arc<dyn ServiceRegistry>)]) -> Vec<String> {
     let mut by_template = BTreeMap::<String, Vec<&str>>::new();
+    let mut warnings = Vec::new();
     for (registry, backend) in backends
         .iter()
         .filter(|(registry, _)| registry.hostname.is_none())
     {
+        if registries::has_members(registry) {
+            warnings.push(format!(
+                "all members of registry {} rely on the default hostname of their kind: where they have services of the \
+                 same name these are not merged, and the first owns the name; set `hostname`, with `{{cluster}}` in it to \
+                 separate them",
+                registry.id()
+            ));
+            continue;
+        }
         let names = by_template.entry(backend.default_hostname()).or_default();
         names.push(registry.id().as_str());
     }
     by_template.retain(|_, names| names.len() > 1);
-    by_template
-        .into_iter()
-        .map(|(template, names)| {
-            format!(
-                "registries {} all rely on the default hostname {template:?}: where they have services of the same name \
-                 these are not merged, and the first owns the name; set `hostname` in each to merge or to separate them",
-                names.join(", ")
-            )
-        })
-        .collect()
+    warnings.extend(by_template.into_iter().map(|(template, names)| {
+        format!(
+            "registries {} all rely on the default hostname {template:?}: where they have services of the same name \
+             these are not merged, and the first owns the name; set `hostname` in each to merge or to separate them",
+            names.join(", ")
+        )
+    }));
+    warnings
 }

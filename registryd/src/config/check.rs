@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use registry_core::duration;
+use registry_core::{RegistryId, duration};
 
 use super::tree::Step;
 use super::{Config, RegistryConfig};
@@ -127,7 +127,7 @@ fn times(registry: &RegistryConfig, path: &dyn Fn(&str) -> Vec<Step>, findings: 
 }
 
 fn names(config: &Config, findings: &mut Vec<Finding>) {
-    let mut first = HashMap::new();
+    let mut first = HashMap::<&RegistryId, usize>::new();
     for (index, registry) in config.registries.iter().enumerate() {
         let name = registry.id();
         if let Some(before) = first.get(name) {

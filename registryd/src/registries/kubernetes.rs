@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use registry_core::ServiceRegistry;
-use registry_k8s::{Error, KubernetesConfig, KubernetesRegistry};
+use registry_core::{ServiceRegistry, async_trait};
+use registry_k8s::{Error, Fleet, KubernetesConfig, KubernetesRegistry};
 
-use super::members::Built;
+use super::members::{Built, Member, MemberSet, Members};
 use super::{Kind, Wrong, unnamed};
 
 impl Kind for KubernetesConfig {
@@ -50,8 +50,38 @@ impl Kind for KubernetesConfig {
 
     fn build(&self) -> Result<Built, String> {
         let failed = |error: Error| error.to_string();
+        if self.is_fleet() {
+            let (fleet, members) = Fleet::try_new(self.clone()).map_err(failed)?;
+            return Ok(Built {
+                registry: Arc::new(fleet),
+                members: Some(Box::new(Clusters(members))),
+            });
+        }
         let registry: Arc<dyn ServiceRegistry> =
             Arc::new(KubernetesRegistry::try_new(self.clone()).map_err(failed)?);
         Ok(registry.into())
+    }
+}
+
+/// The clusters of a directory or of Secrets.
+struct Clusters(registry_k8s::Members);
+
+#[async_trait]
+impl Members for Clusters {
+    fn kind(&self) -> &'static str {
+        "kubernetes"
+    }
+
+    async fn next(&mut self) -> Option<MemberSet> {
+        let mut set = self.0.next().await?;
+        let members = std::mem::take(&mut set.members).into_iter().map(|member| Member {
+            name: member.name,
+            registry: member.registry,
+            fingerprint: member.fingerprint,
+        });
+        Some(MemberSet {
+            members: members.collect(),
+            done: Box::new(move || set.done()),
+        })
     }
 }

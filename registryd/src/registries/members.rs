@@ -16,6 +16,9 @@ pub struct Built {
 /// Tells which registries an entry stands for.
 #[async_trait]
 pub trait Members: Send + 'static {
+    /// The kind of the registries.
+    fn kind(&self) -> &'static str;
+
     /// The complete set, at first and whenever it has changed. `None` where there will be no more.
     async fn next(&mut self) -> Option<MemberSet>;
 }

@@ -59,9 +59,7 @@ pub(super) fn add(
 ) -> (DiscoveryBuilder, Option<Awaiting>) {
     let awaiting = built.members.map(|members| {
         let memory = state_dir.map(|directory| Memory::new(directory, id, &*built.registry));
-        let restored = memory
-            .as_ref()
-            .map(|memory| memory.restore(built.registry.kind()));
+        let restored = memory.as_ref().map(|memory| memory.restore(members.kind()));
         let mut remembered = Vec::new();
         for (member, registry) in restored.into_iter().flatten() {
             remembered.push(member.clone());

@@ -108,11 +108,13 @@ impl Roster {
         }
     }
 
-    /// Lets members go that are not in the set any more: at once, or as late as a sudden loss of endpoints is believed
-    /// where that is what it looks like, as a directory does that is not mounted.
+    /// Lets members go that are not in the set any more. Where that takes many of those that are only remembered they
+    /// stay as long as a sudden loss of endpoints is held back: their source cannot know what it lacks since the start,
+    /// as a directory does that is not mounted yet.
     fn release(&mut self, gone: BTreeMap<RegistryId, Fingerprint>, before: usize, added: &[RegistryId]) {
+        let unheard = gone.values().filter(|fingerprint| fingerprint.is_none()).count();
         #[allow(clippy::cast_precision_loss, reason = "numbers of clusters")]
-        let is_sudden = |share: f64| gone.len() as f64 > share * before as f64;
+        let is_sudden = |share: f64| unheard as f64 > share * before as f64;
         let hold = match &self.options.guard {
             Some(guard) if is_sudden(guard.share) => guard.hold,
             _ => Duration::ZERO,
@@ -122,7 +124,7 @@ impl Roster {
                 registry = %self.entry,
                 gone = gone.len(),
                 of = before,
-                "too many members are gone at once; they stay for {hold:?}, unless they come back"
+                "the list lacks many members that it had before the start; they stay for {hold:?}, unless they come back"
             );
         }
         for (id, fingerprint) in gone {

@@ -21,7 +21,7 @@ struct List {
 #[async_trait]
 impl ServiceRegistry for List {
     fn kind(&self) -> &'static str {
-        "kubernetes"
+        "list"
     }
 
     fn target(&self) -> String {
@@ -54,6 +54,7 @@ impl ServiceRegistry for List {
 struct Cluster {
     inner: StaticRegistry,
     watched: Arc<AtomicUsize>,
+    down: bool,
     target: String,
 }
 
@@ -77,6 +78,9 @@ impl ServiceRegistry for Cluster {
 
     async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {
         self.watched.fetch_add(1, Ordering::SeqCst);
+        if self.down {
+            return Ok(Box::pin(futures_util::stream::pending()));
+        }
         self.inner.watch(control).await
     }
 
@@ -95,6 +99,10 @@ struct Sets(mpsc::UnboundedReceiver<MemberSet>);
 
 #[async_trait]
 impl Members for Sets {
+    fn kind(&self) -> &'static str {
+        "kubernetes"
+    }
+
     async fn next(&mut self) -> Option<MemberSet> {
         self.0.recv().await
     }
@@ -122,6 +130,11 @@ impl Fake {
 
     /// The members are these, each with the address of its one endpoint.
     fn set(&self, members: &[(&str, &str)]) {
+        self.set_with(members, false);
+    }
+
+    /// As [`set`](Self::set); nobody can reach any of them where `down`.
+    fn set_with(&self, members: &[(&str, &str)], down: bool) {
         let member = |(name, address): &(&str, &str)| {
             let meta = ServiceMeta::builder(ServiceId::named(*name)).build();
             let endpoint = Endpoint::builder(address.parse::<Address>().unwrap())
@@ -132,6 +145,7 @@ impl Fake {
                 registry: Arc::new(Cluster {
                     inner: StaticRegistry::new([ServiceRecord::new(meta, [endpoint])]),
                     watched: self.watched.clone(),
+                    down,
                     target: format!("https://{name}"),
                 }),
                 fingerprint: xxhash_rust::xxh3::xxh3_128(address.as_bytes()),
@@ -258,25 +272,50 @@ async fn a_required_fleet_holds_readiness_until_its_members_are_known() {
 }
 
 #[tokio::test]
-async fn members_that_are_gone_all_at_once_stay_for_a_while_and_are_back_as_if_nothing_was() {
+async fn a_start_whose_list_lacks_what_was_remembered_believes_that_late() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
     let (fake, built) = Fake::new("x");
-    let (discovery, fleets) = begin(built, RegistryOptions::default(), None);
+    let (discovery, fleets) = begin(built, RegistryOptions::default(), Some(path));
     fake.set(&[("a", "10.0.0.1"), ("b", "10.0.0.2")]);
-    until("both", || address(&discovery, "b.cluster").is_some()).await;
+    tokio::time::timeout(DEADLINE, discovery.ready()).await.unwrap();
+    discovery.shutdown().await;
+    drop(fleets);
+
+    let (fake, built) = Fake::new("x");
+    let (discovery, _fleets) = begin(built, RegistryOptions::default(), Some(path));
     fake.set(&[]);
-    until("the empty set", || {
-        let roster = fleets.followed[&id("clusters")].roster.try_lock();
-        roster.is_ok_and(|roster| roster.as_ref().unwrap().members().is_empty())
-    })
-    .await;
+    until("the list", || *fake.known.borrow()).await;
     assert_eq!(names(&discovery), ["clusters", "clusters/a", "clusters/b"]);
-    assert!(address(&discovery, "a.cluster").is_some());
     fake.set(&[("a", "10.0.0.1"), ("b", "10.0.0.9")]);
     until("the change", || {
         address(&discovery, "b.cluster").as_deref() == Some("10.0.0.9")
     })
     .await;
-    assert_eq!(fake.watched(), 3, "the one that is as it was was never away");
+    until("both to be heard", || !status(&discovery, "clusters/a").restored).await;
+    fake.set(&[]);
+    until("what was heard to leave at once", || {
+        names(&discovery) == ["clusters"]
+    })
+    .await;
+    discovery.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_member_that_is_back_before_its_successor_is_known_was_never_away() {
+    let (fake, built) = Fake::new("x");
+    let (discovery, _fleets) = begin(built, unguarded(), None);
+    fake.set(&[("a", "10.0.0.1")]);
+    until("a", || address(&discovery, "a.cluster").is_some()).await;
+    fake.set_with(&[("b", "10.0.0.2")], true);
+    until("b", || {
+        names(&discovery) == ["clusters", "clusters/a", "clusters/b"]
+    })
+    .await;
+    fake.set(&[("a", "10.0.0.1")]);
+    until("b to leave", || names(&discovery) == ["clusters", "clusters/a"]).await;
+    assert_eq!(fake.watched(), 2, "a was never away");
+    assert_eq!(status(&discovery, "clusters/a").attempts, 1);
 }
 
 #[tokio::test]
