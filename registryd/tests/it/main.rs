@@ -5,6 +5,7 @@
 mod cli;
 mod config;
 mod daemon;
+mod docs;
 mod http;
 mod malformed;
 mod rbac;

@@ -63,7 +63,10 @@ fn role(comment: &str, name: &str, namespace: Option<&str>, rules: &[(&str, &str
     text += &format!("metadata:\n  name: \"{name}\"\n{place}rules:\n");
     for (why, group, resource) in rules {
         text += &format!("  # {why}\n  - apiGroups: [\"{group}\"]\n    resources: [{resource}]\n");
-        text += "    verbs: [list, watch]\n";
+        text += match *why == IDENTITY.0 {
+            true => "    resourceNames: [kube-system]\n    verbs: [get]\n",
+            false => "    verbs: [list, watch]\n",
+        };
     }
     text += &format!(
         "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {scope}RoleBinding\nmetadata:\n  name: \"{name}\"\n{place}"
@@ -89,6 +92,11 @@ const SECRETS: (&str, &str, &str) = (
     "The kubeconfigs of the clusters. Rights cannot be limited to labels: keep other Secrets elsewhere.",
     "",
     "secrets",
+);
+const IDENTITY: (&str, &str, &str) = (
+    "Whether it is still the same cluster, when its server was in trouble. It may be left out.",
+    "",
+    "namespaces",
 );
 const EACH: &str = "all from here on, and the service account, is for each cluster that it leads to.";
 
@@ -124,6 +132,11 @@ rules:
   - apiGroups: [\"\"]
     resources: [nodes]
     verbs: [list, watch]
+  # Whether it is still the same cluster, when its server was in trouble. It may be left out.
+  - apiGroups: [\"\"]
+    resources: [namespaces]
+    resourceNames: [kube-system]
+    verbs: [get]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -149,7 +162,7 @@ fn namespaces_that_are_listed_get_a_role_each_and_nodes_a_cluster_role() {
         ACCOUNT.to_owned(),
         role("# Registry some/namespaces.\n", name, Some("shop"), &rules),
         role("", name, Some("pay"), &rules),
-        role("", "registryd:some:namespaces:nodes", None, &[NODES]),
+        role("", "registryd:some:namespaces:cluster", None, &[NODES, IDENTITY]),
     ];
     assert_eq!(text(&["some/namespaces"]), expected.concat());
     let expected = role("# Registry bare.\n", "registryd:bare", Some("shop"), &rules);
@@ -163,7 +176,7 @@ fn namespaces_that_are_selected_have_to_be_seen() {
         "",
         "namespaces",
     );
-    let rules = [SERVICES, SLICES, NODES, namespaces];
+    let rules = [SERVICES, SLICES, NODES, namespaces, IDENTITY];
     let expected = role("# Registry labelled.\n", "registryd:labelled", None, &rules);
     assert_eq!(text(&["labelled"]), format!("{ACCOUNT}{expected}"));
 }
@@ -180,7 +193,7 @@ fn fleets_need_their_secrets_in_one_cluster_and_services_in_the_others() {
         &format!("# Registry remote: {EACH}\n"),
         "registryd:remote",
         None,
-        &[SERVICES, SLICES],
+        &[SERVICES, SLICES, IDENTITY],
     );
     assert_eq!(text(&["remote"]), format!("{ACCOUNT}{secrets}{members}"));
     assert_eq!(
@@ -195,7 +208,7 @@ fn fleets_need_their_secrets_in_one_cluster_and_services_in_the_others() {
         &format!("# Registry files: {EACH}\n"),
         "registryd:files",
         None,
-        &[SERVICES, SLICES],
+        &[SERVICES, SLICES, IDENTITY],
     );
     assert_eq!(text(&["files"]), format!("{ACCOUNT}{files}"));
 }
@@ -215,7 +228,11 @@ fn all_registries_share_one_account_and_no_role() {
         };
         names.push((document["kind"].to_string(), of("namespace"), of("name")));
         for rule in document["rules"].as_array().into_iter().flatten() {
-            assert_eq!(rule["verbs"], serde_json::json!(["list", "watch"]), "{document}");
+            let verbs = match rule["resourceNames"].is_null() {
+                true => serde_json::json!(["list", "watch"]),
+                false => serde_json::json!(["get"]),
+            };
+            assert_eq!(rule["verbs"], verbs, "{document}");
         }
     }
     let count = names.len();

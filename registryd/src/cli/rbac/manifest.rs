@@ -12,38 +12,50 @@ pub(super) struct Account {
     token: bool,
 }
 
-/// One right: to list and to watch a kind of object.
+/// One right: to list and to watch a kind of object, or to get a single one.
 #[derive(Debug, Clone, Copy)]
 struct Rule {
     why: &'static str,
     group: &'static str,
     resource: &'static str,
+    single: Option<&'static str>,
 }
 
 const SERVICES: Rule = Rule {
     why: "Which services there are, with their names, ports and virtual addresses.",
     group: "",
     resource: "services",
+    single: None,
 };
 const SLICES: Rule = Rule {
     why: "Their endpoints.",
     group: "discovery.k8s.io",
     resource: "endpointslices",
+    single: None,
 };
 const NODES: Rule = Rule {
     why: "The region of an endpoint, which only the labels of its node tell; `nodes: false` does without.",
     group: "",
     resource: "nodes",
+    single: None,
 };
 const NAMESPACES: Rule = Rule {
     why: "Which namespaces have the labels of `namespace_selector`.",
     group: "",
     resource: "namespaces",
+    single: None,
 };
 const SECRETS: Rule = Rule {
     why: "The kubeconfigs of the clusters. Rights cannot be limited to labels: keep other Secrets elsewhere.",
     group: "",
     resource: "secrets",
+    single: None,
+};
+const IDENTITY: Rule = Rule {
+    why: "Whether it is still the same cluster, when its server was in trouble. It may be left out.",
+    group: "",
+    resource: "namespaces",
+    single: Some("kube-system"),
 };
 
 // === impl Account ===
@@ -138,11 +150,16 @@ impl Text {
             )
         };
         let mut role = format!("{comment}{}rules:\n", head("Role"));
-        for Rule { why, group, resource } in rules {
+        for rule in rules {
+            let (why, group, resource) = (rule.why, rule.group, rule.resource);
+            let verbs = match rule.single {
+                Some(name) => format!("resourceNames: [{name}]\n    verbs: [get]"),
+                None => "verbs: [list, watch]".to_owned(),
+            };
             // Writing to a String does not fail.
             let _ = write!(
                 role,
-                "  # {why}\n  - apiGroups: [{group:?}]\n    resources: [{resource}]\n    verbs: [list, watch]\n"
+                "  # {why}\n  - apiGroups: [{group:?}]\n    resources: [{resource}]\n    {verbs}\n"
             );
         }
         self.document(&role);
@@ -200,6 +217,7 @@ fn services(text: &mut Text, comment: &str, name: &str, config: &KubernetesConfi
             .into_iter()
             .chain(nodes)
             .chain(selected)
+            .chain([IDENTITY])
             .collect();
         text.role(comment, name, None, &rules, account);
         return;
@@ -209,6 +227,6 @@ fn services(text: &mut Text, comment: &str, name: &str, config: &KubernetesConfi
         text.role(comment, name, Some(namespace), &[SERVICES, SLICES], account);
     }
     if let Some(nodes) = nodes {
-        text.role("", &format!("{name}:nodes"), None, &[nodes], account);
+        text.role("", &format!("{name}:cluster"), None, &[nodes, IDENTITY], account);
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn assign(entry: &RegistryId, mut members: Vec<Member>) -> Vec<(Regis
             Some(id) => named.push((id, member)),
             // Two of exactly the same name, which their source should not have.
             None => {
-                tracing::error!(registry = %entry, member = member.name, "left out, as its name is taken")
+                tracing::error!(registry = %entry, member = member.name, "left out, as its name is taken");
             }
         }
     }
