@@ -102,8 +102,8 @@ func etcdOptions(o options, store *store) *serveroptions.EtcdOptions {
 		apiextensions.Codecs.UniversalDeserializer(), stored, runtime.InternalGroupVersioner)
 	etcd := serveroptions.NewEtcdOptions(storagebackend.NewDefaultConfig(o.storagePrefix, codec))
 	etcd.StorageConfig.Transport.ServerList = []string{store.address()}
-	// Only when a test asks for it.
-	etcd.StorageConfig.CompactionInterval = 0
+	// A test compacts when it wants to. With none at all, watch caches would not follow compactions.
+	etcd.StorageConfig.CompactionInterval = 1000 * time.Hour
 	// There is no collector that would ever take the finalizers off again.
 	etcd.EnableGarbageCollection = false
 	etcd.WatchCacheSizes = list(o.uncached)

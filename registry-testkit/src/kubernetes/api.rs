@@ -145,6 +145,8 @@ impl KubernetesApi {
     /// See [`KubernetesApi`].
     pub async fn watch(&self, path: &str) -> Result<Watching, Error> {
         let mut call = Call::new(Method::GET, path, None);
+        // From 1.37 on, streaming lists are a sequence of gzip streams, of which our client reads the first only.
+        call.headers = &[("Accept-Encoding", "identity")];
         call.timeout = WATCH;
         let response = self.client.open(&call).await?;
         let status = response.status();
