@@ -34,9 +34,16 @@
 //! # }
 //! ```
 //!
-//! In HTTP mode ([`FaultProxy::start`]) each answer is read whole before it is passed on, so it is no proxy for
-//! endless streams, and upstream is asked not to compress. What is no plain HTTP/1.1 goes through raw mode
-//! ([`FaultProxy::tcp`]), with the faults that make sense on bytes.
+//! In HTTP mode ([`FaultProxy::start`]) upstream is asked not to compress, and an answer is read whole before it is
+//! passed on, unless it is a stream. What is no plain HTTP/1.1 goes through raw mode ([`FaultProxy::tcp`]), with the
+//! faults that make sense on bytes.
+//!
+//! # Streams
+//!
+//! A chunked answer to a request with `watch=…` in its query (as Kubernetes has them), or one in `text/event-stream`,
+//! may have no end in sight. It is passed on as it comes: with its lines, but not with its chunks, and never with more
+//! in memory than one block and, for [`Fault::MapLine`], one line. Its request is logged when it arrives like any other.
+//! Rules may come and go while it is under way, see [`Fault`]. It is never replayed.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -58,14 +65,16 @@ pub(crate) mod client;
 mod fault;
 mod http;
 pub(crate) mod http1;
+mod lines;
 mod paths;
 mod plan;
 mod raw;
 mod rules;
+mod stream;
 mod upstream;
 
 pub use self::activity::Logged;
-pub use self::fault::{BodyMap, Fault, Match, Rule, RuleId};
+pub use self::fault::{BodyMap, Fault, LineMap, Match, Rule, RuleId};
 
 /// What current Consul writes when a client has too many connections.
 const TOO_MANY_REQUESTS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
@@ -90,6 +99,8 @@ struct Shared {
     raw: bool,
     control: watch::Sender<Control>,
     rules: Mutex<Rules>,
+    /// How often rules have come or gone, for streams.
+    rules_changed: watch::Sender<u64>,
     activity: Arc<Activity>,
     paths: Paths,
 }
@@ -117,6 +128,7 @@ impl FaultProxy {
             raw,
             control: watch::Sender::new(Control::default()),
             rules: Mutex::default(),
+            rules_changed: watch::Sender::new(0),
             activity: Arc::default(),
             paths: Paths::default(),
         });
@@ -153,7 +165,7 @@ impl FaultProxy {
     /// Adds a rule, after those that are there.
     ///
     /// It also concerns requests that are waiting for their answer: such a request counts for the rule when
-    /// the answer arrives.
+    /// the answer arrives. Of [streams](self#streams) under way see [`Fault`].
     ///
     /// # Panics
     ///
@@ -164,18 +176,18 @@ impl FaultProxy {
             "{:?} is not possible in raw mode",
             rule.fault
         );
-        self.shared.rules().inject(rule)
+        self.shared.change_rules(|rules| rules.inject(rule))
     }
 
     /// Takes a rule back, also from requests that it struck already but that are not answered yet; false if it
     /// was not there.
     pub fn remove(&self, id: RuleId) -> bool {
-        self.shared.rules().remove(id)
+        self.shared.change_rules(|rules| rules.remove(id))
     }
 
     /// Takes all rules back. Black hole and refusal stay as they are.
     pub fn clear(&self) {
-        self.shared.rules().clear();
+        self.shared.change_rules(Rules::clear);
     }
 
     /// How many requests or connections a rule has struck; 0 if it was removed.
@@ -251,6 +263,12 @@ impl FaultProxy {
 impl Shared {
     fn rules(&self) -> MutexGuard<'_, Rules> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_rules<T>(&self, change: impl FnOnce(&mut Rules) -> T) -> T {
+        let result = change(&mut self.rules());
+        self.rules_changed.send_modify(|changes| *changes += 1);
+        result
     }
 
     fn gate(&self) -> Gate {

@@ -17,6 +17,15 @@ use bytes::Bytes;
 ///
 /// When several rules match a request, all of their faults apply, in the order of the rules' injection; so
 /// `SetHeader` and `CutBody` together give a truncated answer with a wrong header.
+///
+/// # Streams
+///
+/// A [stream](crate::proxy#streams) is answered when its head is passed on. Rules that are injected later strike it in
+/// the middle, and count it, where their fault is [`Latency`](Self::Latency), [`MapLine`](Self::MapLine),
+/// [`Drip`](Self::Drip), [`StallAfter`](Self::StallAfter), [`CutBody`](Self::CutBody) or
+/// [`CutAnswer`](Self::CutAnswer); bytes are counted from then on. A rule that is taken back lets a stream go on where
+/// it stopped. [`MapBody`](Self::MapBody) and [`Duplicate`](Self::Duplicate) need the whole body: where they are in force
+/// as the head arrives, nothing is passed on before the end.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Fault {
@@ -35,7 +44,8 @@ pub enum Fault {
     Reset,
     /// The request is read and the connection is closed without an answer; upstream does not see the request.
     Close,
-    /// The answer is written so much later than it came. In raw mode: each block of bytes from upstream.
+    /// The answer is written so much later than it came. In raw mode, and in a stream after its head: each block
+    /// of bytes from upstream.
     Latency(Duration),
     /// The proxy answers at once by itself; upstream does not see the request.
     Respond {
@@ -50,6 +60,10 @@ pub enum Fault {
     ReplaceBody(Bytes),
     /// The body goes through a function. Upstream is asked not to compress it.
     MapBody(BodyMap),
+    /// Each line of the body goes through a function: it says what to write instead, or `None` to leave the line out.
+    /// It gets the line without its line feed, which is added again. In a stream, lines are passed on when they are
+    /// complete. What is no UTF-8, and lines of more than 16 MiB, pass as they are.
+    MapLine(LineMap),
     /// A header gets this value, in the place of all that it had. The proxy writes `Content-Length` and
     /// `Transfer-Encoding` itself; to break them see [`Fault::ExcessLength`] and [`Fault::Unterminated`].
     SetHeader(String, String),
@@ -114,6 +128,22 @@ impl Fault {
         Self::MapBody(BodyMap(Arc::new(map)))
     }
 
+    /// A [`Fault::MapLine`].
+    ///
+    /// ```
+    /// use registry_testkit::Fault;
+    ///
+    /// // Bookmarks are lost, and one slice cannot be decoded.
+    /// let fault = Fault::map_line(|line| match line {
+    ///     line if line.contains(r#""type":"BOOKMARK""#) => None,
+    ///     line if line.contains(r#""name":"web-1""#) => Some(line.replace(r#""IPv4""#, "7")),
+    ///     line => Some(line.to_owned()),
+    /// });
+    /// ```
+    pub fn map_line(map: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self::MapLine(LineMap::new(map))
+    }
+
     /// A [`Fault::SetHeader`].
     pub fn set_header(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self::SetHeader(name.into(), value.into())
@@ -135,6 +165,24 @@ impl Fault {
             self,
             Self::ConnectReset | Self::ConnectClose | Self::TooManyRequests
         )
+    }
+
+    /// Whether it can strike in the middle of a stream.
+    pub(crate) fn strikes_streams(&self) -> bool {
+        matches!(
+            self,
+            Self::Latency(_)
+                | Self::MapLine(_)
+                | Self::Drip(_)
+                | Self::StallAfter(_)
+                | Self::CutBody(_)
+                | Self::CutAnswer(_)
+        )
+    }
+
+    /// Whether nothing can be written before the body is complete.
+    pub(crate) fn needs_whole_body(&self) -> bool {
+        matches!(self, Self::MapBody(_) | Self::Duplicate)
     }
 
     /// Whether a proxy that sees only bytes can do it.
@@ -165,6 +213,29 @@ impl BodyMap {
 impl fmt::Debug for BodyMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BodyMap(..)")
+    }
+}
+
+/// A function from a line of a body to the line that is sent, if any.
+#[derive(Clone)]
+pub struct LineMap(Arc<MapsLine>);
+
+type MapsLine = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+impl LineMap {
+    /// Wraps a function.
+    pub fn new(map: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(map))
+    }
+
+    pub(crate) fn apply(&self, line: &str) -> Option<String> {
+        (self.0)(line)
+    }
+}
+
+impl fmt::Debug for LineMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LineMap(..)")
     }
 }
 

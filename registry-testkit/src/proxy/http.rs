@@ -7,8 +7,11 @@ use tokio::time::{sleep, timeout};
 
 use super::Shared;
 use super::client::{Client, End};
+use super::fault::Fault;
 use super::http1::{Answer, Request};
 use super::plan::{Plan, Withheld, own_answer};
+use super::rules::Struck;
+use super::stream::{Course, Stream};
 use super::upstream::Upstream;
 
 /// Serves a connection to its end.
@@ -73,14 +76,16 @@ impl Link<'_> {
     async fn exchange(&mut self, request: &Request) -> Result<(), End> {
         let Shared { activity, paths, .. } = self.shared;
         let number = activity.requested(self.connection, &request.method, &request.target);
-        let (struck, faults) = self.shared.rules().on_request(&request.target);
+        // From before the look, or a rule that comes right after it would be missed.
+        let changed = self.shared.rules_changed.subscribe();
+        let (mut struck, faults) = self.shared.rules().on_request(&request.target);
         self.withhold(Withheld::by(&faults)).await?;
-        let answer = match own_answer(&faults) {
-            Some(own) => own,
-            None => self.forward(request).await?,
+        let (answer, streams) = match own_answer(&faults) {
+            Some(own) => (own, false),
+            None => self.forward(request, &mut struck).await?,
         };
         // Rules may have come and gone while the server had parked the request.
-        let faults = self.shared.rules().on_answer(struck, &request.target);
+        let faults = self.shared.rules().on_answer(&mut struck, &request.target);
         self.withhold(Withheld::by(&faults)).await?;
         let plan = Plan::new(answer, &faults, request.path(), paths);
         if let Some(latency) = plan.latency {
@@ -95,7 +100,25 @@ impl Link<'_> {
         }
         self.client.pass_gate().await?;
         activity.answering(number, plan.answer.status);
-        let sent = plan.send(&mut self.client).await;
+        let sent = match &mut self.upstream {
+            Some(upstream) if streams && !plan.replaced => {
+                let stream = Stream {
+                    shared: self.shared,
+                    client: &mut self.client,
+                    upstream,
+                    target: &request.target,
+                    course: Course::new(struck, changed),
+                };
+                stream.send(&plan).await
+            }
+            _ => {
+                if streams {
+                    // Nobody reads the rest of what it says there.
+                    self.upstream = None;
+                }
+                plan.send(&mut self.client).await
+            }
+        };
         if sent.is_ok() {
             paths.pass(request.path());
         }
@@ -110,25 +133,35 @@ impl Link<'_> {
         }
     }
 
-    /// Asks upstream. A client that goes meanwhile takes the connection to upstream with it.
-    async fn forward(&mut self, request: &Request) -> Result<Answer, End> {
+    /// Asks upstream; true with the head of an answer that is to be passed on as it comes. A client that goes
+    /// meanwhile takes the connection to upstream with it.
+    async fn forward(&mut self, request: &Request, struck: &mut Struck) -> Result<(Answer, bool), End> {
         let mut request = request.clone();
         // Faults are about bytes of the body that a test can read.
         request
             .headers
             .retain(|(name, _)| !name.eq_ignore_ascii_case("accept-encoding"));
-        let (address, slot) = (self.shared.upstream, &mut self.upstream);
+        let (shared, slot) = (self.shared, &mut self.upstream);
         let asked = self.client.while_open(async {
             let upstream = match slot {
                 Some(upstream) => upstream,
-                None => slot.insert(Upstream::connect(address).await?),
+                None => slot.insert(Upstream::connect(shared.upstream).await?),
             };
-            upstream.exchange(&request).await
+            let head = upstream.ask(&request).await?;
+            if head.is_stream(&request) {
+                let faults = shared.rules().on_answer(struck, &request.target);
+                if !faults.iter().any(Fault::needs_whole_body) {
+                    return Ok((head.answer, true));
+                }
+            }
+            Ok((upstream.whole(head).await?, false))
         });
         match asked.await? {
-            Ok(answer) => {
-                self.shared.paths.record(request.path(), &answer);
-                Ok(answer)
+            Ok((answer, streams)) => {
+                if !streams {
+                    self.shared.paths.record(request.path(), &answer);
+                }
+                Ok((answer, streams))
             }
             Err(end) => {
                 self.client.pass_gate().await?;

@@ -248,6 +248,11 @@ impl BodyReader {
         }
     }
 
+    /// What came of the body since the last call; for chunked bodies alone, whose end does not depend on it.
+    pub(crate) fn take(&mut self) -> BytesMut {
+        self.body.split()
+    }
+
     /// Whether the end of the stream is the end of the body.
     pub(crate) fn ends_with_stream(&self) -> bool {
         self.framing == Framing::UntilClose
@@ -266,6 +271,14 @@ impl Request {
         path_of(&self.target)
     }
 
+    /// Whether it asks to be told of changes until one side has enough.
+    fn is_watch(&self) -> bool {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| name == "watch")
+            .is_some_and(|(_, value)| value != "0" && value != "false")
+    }
+
     /// The whole message, with its body in one piece.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
@@ -281,6 +294,18 @@ impl Request {
 
 pub(crate) fn path_of(target: &str) -> &str {
     target.split_once('?').map_or(target, |(path, _)| path)
+}
+
+// === impl AnswerHead ===
+
+impl AnswerHead {
+    /// Whether the body may have no end in sight, so that it has to be passed on as it comes.
+    pub(crate) fn is_stream(&self, request: &Request) -> bool {
+        let events = |(name, value): &(String, Bytes)| {
+            name.eq_ignore_ascii_case("content-type") && value.starts_with(b"text/event-stream")
+        };
+        self.framing == Framing::Chunked && (request.is_watch() || self.answer.headers.iter().any(events))
+    }
 }
 
 // === impl Answer ===

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use super::client::{Client, End};
 use super::fault::Fault;
 use super::http1::{Answer, Headers};
+use super::lines::map_lines;
 use super::paths::Paths;
 
 /// An answer that is not to be given at all.
@@ -54,6 +55,8 @@ fn respond(status: u16, headers: &[(String, String)], body: &Bytes) -> Answer {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) answer: Answer,
+    /// The answer has another body than upstream gave it.
+    pub(crate) replaced: bool,
     pub(crate) latency: Option<Duration>,
     pub(crate) hold: Option<Duration>,
     drip: Option<Duration>,
@@ -71,6 +74,7 @@ impl Plan {
         let (close, bodiless) = (answer.close, answer.bodiless);
         let mut plan = Self {
             answer,
+            replaced: false,
             latency: None,
             hold: None,
             drip: None,
@@ -98,8 +102,12 @@ impl Plan {
                 status,
                 headers,
                 body,
-            } => self.answer = respond(*status, headers, body),
-            Fault::ReplaceBody(body) => self.answer.body = body.clone(),
+            } => self.replace(respond(*status, headers, body)),
+            Fault::ReplaceBody(body) => {
+                self.answer.body = body.clone();
+                self.replaced = true;
+            }
+            Fault::MapLine(map) => self.answer.body = map_lines(map, &self.answer.body),
             Fault::MapBody(map) => self.answer.body = map.apply(std::mem::take(&mut self.answer.body)),
             Fault::SetHeader(name, value) => self.answer.set_header(name, Bytes::from(value.clone())),
             Fault::AddHeader(name, value) => {
@@ -132,8 +140,18 @@ impl Plan {
 
     fn replay(&mut self, old: Option<Answer>) {
         if let Some(old) = old {
-            self.answer = old;
+            self.replace(old);
         }
+    }
+
+    fn replace(&mut self, answer: Answer) {
+        self.answer = answer;
+        self.replaced = true;
+    }
+
+    /// Whether the end of the body is not marked, and the connection is closed after it.
+    pub(crate) fn lacks_its_end(&self) -> bool {
+        self.unterminated || self.excess > 0
     }
 
     /// Writes the answer. `Ok` means that it was written completely and the connection may go on.

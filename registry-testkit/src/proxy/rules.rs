@@ -95,23 +95,39 @@ impl Rules {
 
     /// The faults that strike an answer: those of its request that are still in force, and those of rules that
     /// were injected since (the request may have been parked for minutes).
-    pub(crate) fn on_answer(&mut self, mut struck: Struck, target: &str) -> Vec<Fault> {
-        self.complete(&mut struck, target)
+    pub(crate) fn on_answer(&mut self, struck: &mut Struck, target: &str) -> Vec<Fault> {
+        self.complete(struck, target)
+    }
+
+    /// The faults that strike a stream under way: those of its answer that are still in force, and those of rules
+    /// that were injected since and make sense in the middle.
+    pub(crate) fn on_stream(&mut self, struck: &mut Struck, target: &str) -> Vec<(RuleId, Fault)> {
+        self.strike(struck, target, Fault::strikes_streams)
     }
 
     fn complete(&mut self, struck: &mut Struck, target: &str) -> Vec<Fault> {
+        let faults = self.strike(struck, target, |fault| !fault.is_connection_fault());
+        faults.into_iter().map(|(_, fault)| fault).collect()
+    }
+
+    fn strike(
+        &mut self,
+        struck: &mut Struck,
+        target: &str,
+        possible: fn(&Fault) -> bool,
+    ) -> Vec<(RuleId, Fault)> {
         let mut faults = Vec::new();
         for active in self
             .active
             .iter_mut()
-            .filter(|active| !active.rule.fault.is_connection_fault())
+            .filter(|active| possible(&active.rule.fault))
         {
             let fresh = active.id.0 > struck.horizon && active.rule.when.is_about(target) && active.count();
             if fresh {
                 struck.ids.push(active.id);
             }
             if fresh || struck.ids.contains(&active.id) {
-                faults.push(active.rule.fault.clone());
+                faults.push((active.id, active.rule.fault.clone()));
             }
         }
         struck.horizon = self.injected;

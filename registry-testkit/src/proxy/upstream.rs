@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::client::{End, read_some};
-use super::http1::{Answer, BodyReader, Request, parse_answer};
+use super::http1::{Answer, AnswerHead, BodyReader, Request, parse_answer};
 
 #[derive(Debug)]
 pub(crate) struct Upstream {
@@ -27,29 +27,37 @@ impl Upstream {
         })
     }
 
-    /// Sends a request and reads the whole answer, however long the server parks it.
-    pub(crate) async fn exchange(&mut self, request: &Request) -> Result<Answer, End> {
+    /// Sends a request and reads the head of its answer, however long the server parks it.
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<AnswerHead, End> {
         self.stream.write_all(&request.encode()).await?;
         loop {
-            let Some(head) = parse_answer(&request.method, &mut self.input)? else {
-                self.read_more().await?;
-                continue;
-            };
-            let mut body = BodyReader::new(head.framing);
-            while !body.advance(&mut self.input)? {
-                match self.read_more().await {
-                    Err(End::Close) if body.ends_with_stream() => break,
-                    other => other?,
-                }
-            }
-            // `100 Continue` and the like announce the answer, they are none.
-            if !(100..200).contains(&head.answer.status) {
-                return Ok(Answer {
-                    body: body.into_body(),
-                    ..head.answer
-                });
+            match parse_answer(&request.method, &mut self.input)? {
+                None => self.read_more().await?,
+                // `100 Continue` and the like announce the answer, they are none, and have no body.
+                Some(head) if (100..200).contains(&head.answer.status) => {}
+                Some(head) => return Ok(head),
             }
         }
+    }
+
+    /// Reads the body that belongs to a head.
+    pub(crate) async fn whole(&mut self, head: AnswerHead) -> Result<Answer, End> {
+        let mut body = BodyReader::new(head.framing);
+        while !body.advance(&mut self.input)? {
+            match self.read_more().await {
+                Err(End::Close) if body.ends_with_stream() => break,
+                other => other?,
+            }
+        }
+        Ok(Answer {
+            body: body.into_body(),
+            ..head.answer
+        })
+    }
+
+    /// Takes what is there of a body; true when it is complete.
+    pub(crate) fn advance(&mut self, body: &mut BodyReader) -> Result<bool, End> {
+        Ok(body.advance(&mut self.input)?)
     }
 
     /// Waits for what the server says unasked: bytes, or the end. Cancelling it loses nothing.

@@ -17,6 +17,7 @@ mod everywhere;
 mod exchange;
 mod forwarding;
 mod raw;
+mod stream;
 mod wire;
 
 /// For everything that has to happen.
