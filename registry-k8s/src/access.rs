@@ -133,6 +133,7 @@ impl ApiServer {
     }
 
     /// Answers that are being read: each has a connection of its own.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the meter of the registry"))]
     pub(crate) fn connections(&self) -> u64 {
         Arc::strong_count(&self.live) as u64 - 1
     }
@@ -198,7 +199,7 @@ impl Transport for ApiServer {
                     let patience = registry_core::duration::format(ask.patience);
                     let text = format!(
                         "GET {}: no credentials within {patience}, they are still awaited",
-                        ask.path
+                        short(&ask.path, 300)
                     );
                     RegistryError::new(ErrorKind::Unreachable, text)
                 }

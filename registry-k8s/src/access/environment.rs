@@ -8,10 +8,12 @@ use std::sync::Arc;
 /// Where Kubernetes mounts the token and the authority of a Pod's service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
 /// The environment of the process, or one made up by a test: a process has one, which its threads share.
 #[derive(Clone)]
 pub(super) struct Environment {
-    lookup: Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
+    lookup: Arc<Lookup>,
     service_account: PathBuf,
 }
 

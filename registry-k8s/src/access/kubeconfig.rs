@@ -1,5 +1,7 @@
 //! Kubeconfigs: reading them, merging several, and choosing a context.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
@@ -30,13 +32,19 @@ pub(super) fn wrong(place: &str, problem: impl Into<String>) -> Error {
 
 /// A file's content, if it is not absurdly long.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let length = std::fs::metadata(path)
-        .map_err(|e| format!("cannot be read: {e}"))?
-        .len();
-    if length > MOST_BYTES {
-        return Err(format!("found {length} bytes, expected at most {MOST_BYTES}"));
+    let unreadable = |error| format!("cannot be read: {error}");
+    let file = File::open(path).map_err(unreadable)?;
+    let mut content = Vec::new();
+    // Counted while reading: files that are no files have no length to look at before.
+    file.take(MOST_BYTES + 1)
+        .read_to_end(&mut content)
+        .map_err(unreadable)?;
+    if content.len() as u64 > MOST_BYTES {
+        return Err(format!(
+            "found more than {MOST_BYTES} bytes, expected a short file"
+        ));
     }
-    std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))
+    Ok(content)
 }
 
 /// The kubeconfig of a file; paths in it count from its directory.
@@ -190,6 +198,11 @@ fn names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
 }
 
 impl Chosen {
+    /// The name of the context, as far as it fits a message.
+    pub(super) fn shown(&self) -> String {
+        short(&self.context, 100)
+    }
+
     /// Fields that are there but empty count as left out, as they do for kubectl.
     fn drop_empty(&mut self) {
         let drop = |field: &mut Option<String>| {

@@ -12,6 +12,9 @@ use super::environment::Environment;
 /// A proxy of the kubeconfig counts whatever the environment says, as it does for kubectl. In the environment it is
 /// `HTTPS_PROXY` (for plain HTTP `HTTP_PROXY`), else `ALL_PROXY`, unless `NO_PROXY` names the server or the server is
 /// this machine. Each may be written in small letters.
+///
+/// A proxy that is spoken to in TLS is trusted as the server is: its certificate has to be of the authority that the
+/// kubeconfig names, where it names one. The client library knows one set of authorities alone.
 pub(super) fn choose(
     server: &Uri,
     configured: Option<&str>,

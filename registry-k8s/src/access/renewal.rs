@@ -13,8 +13,9 @@ use super::session::{Session, Settings};
 use super::source::Source;
 use crate::error::Error;
 
-/// How long a stat of a few files may hold up a request.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long a request is held up by what it could do without: a look at files, and a client that is newer than one that
+/// still works.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// How often things are done.
 #[derive(Debug, Clone)]
@@ -118,14 +119,12 @@ impl Renewal {
                 Ok(built) => built.map_err(Missing::Failed),
                 Err(_) => Err(Missing::Late),
             },
-            (Some(session), Some(attempt)) => {
-                let half = now + deadline.saturating_duration_since(now) / 2;
-                Ok(successor(attempt, half).await.unwrap_or(session))
-            }
+            (Some(session), Some(attempt)) => Ok(successor(attempt, deadline.min(now + MOMENT))
+                .await
+                .unwrap_or(session)),
             (Some(session), None) => {
-                let half = now + deadline.saturating_duration_since(now) / 2;
                 let renewed = self
-                    .renewed_if_changed(&session, self.pace.look_every, half)
+                    .renewed_if_changed(&session, self.pace.look_every, deadline.min(now + 2 * MOMENT))
                     .await;
                 Ok(renewed.unwrap_or(session))
             }
@@ -173,7 +172,7 @@ impl Renewal {
         }
         let looked_at = session.clone();
         let looking = tokio::task::spawn_blocking(move || looked_at.is_outdated());
-        if !matches!(timeout(LOOK, looking).await, Ok(Ok(true))) {
+        if !matches!(timeout(MOMENT, looking).await, Ok(Ok(true))) {
             return None;
         }
         let attempt = self.start(&mut self.state(), Cause::Credentials);

@@ -66,7 +66,7 @@ impl Session {
             chosen,
             server,
         } = read.found;
-        let context = &chosen.context;
+        let context = chosen.shown();
         let wrong = |problem: String| wrong(&place, format!("context {context:?}: {problem}"));
         let (auth, expires) = credentials(&chosen, read.token, settings.deadline)
             .await
@@ -174,17 +174,16 @@ fn read(source: &Source) -> Result<Read, Error> {
     let mut stamps = Stamps::default();
     let found = source.find(&mut stamps)?;
     let (cluster, user) = (&found.chosen.cluster, &found.chosen.user);
-    for path in [
+    let named = [
         &cluster.certificate_authority,
         &user.token_file,
         &user.client_certificate,
         &user.client_key,
-    ] {
-        if let Some(path) = path {
-            stamps.add(path.as_ref());
-        }
+    ];
+    for path in named.into_iter().flatten() {
+        stamps.add(path.as_ref());
     }
-    let context = &found.chosen.context;
+    let context = found.chosen.shown();
     let wrong = |problem: String| wrong(&found.place, format!("context {context:?}: {problem}"));
     let authorities = authorities(cluster).map_err(wrong)?;
     let token = token(user).map_err(wrong)?;

@@ -241,7 +241,7 @@ impl Source {
 fn server(chosen: &Chosen, place: &str) -> Result<Uri, Error> {
     let expected = "expected a URL such as https://10.0.0.1:6443";
     let wrong = |found: &str| {
-        let context = &chosen.context;
+        let context = chosen.shown();
         wrong(
             place,
             format!("context {context:?}: server: found {found}, {expected}"),

@@ -42,6 +42,14 @@ fn get(path: &str) -> Ask {
     }
 }
 
+/// No setting that a busy machine could fail.
+fn config() -> KubernetesConfig {
+    KubernetesConfig {
+        connect_timeout: PATIENCE,
+        ..KubernetesConfig::default()
+    }
+}
+
 /// A kubeconfig with one context, `here`; the fields are those of its cluster and of its user.
 fn kubeconfig(server: &str, cluster: &str, user: &str) -> String {
     format!(
@@ -63,14 +71,14 @@ fn of_text(text: String, pace: Pace) -> ApiServer {
         place: "/nowhere/cluster.yaml".to_owned(),
         trusted: true,
     };
-    ApiServer::with(&KubernetesConfig::default(), origin, nothing(), pace, PATIENCE)
+    ApiServer::with(&config(), origin, nothing(), pace, PATIENCE)
 }
 
 /// The API server of a file.
 fn of_file(path: &Path, pace: Pace) -> ApiServer {
     let config = KubernetesConfig {
         kubeconfig: Some(path.to_owned()),
-        ..KubernetesConfig::default()
+        ..config()
     };
     ApiServer::with(&config, Origin::Configured, nothing(), pace, PATIENCE)
 }

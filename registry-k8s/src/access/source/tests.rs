@@ -10,9 +10,9 @@ fn kubeconfig(server: &str) -> String {
     )
 }
 
-fn look(config: KubernetesConfig, variables: &[(&str, &str)]) -> Result<(String, String), String> {
+fn look(config: &KubernetesConfig, variables: &[(&str, &str)]) -> Result<(String, String), String> {
     let environment = Environment::made_up(variables, Path::new("/nowhere"));
-    let source = Source::new(&config, Origin::Configured, environment);
+    let source = Source::new(config, Origin::Configured, environment);
     let found = source
         .find(&mut Stamps::default())
         .map_err(|error| error.to_string())?;
@@ -40,7 +40,7 @@ fn the_usual_places_are_tried_in_order() {
         let mut variables = pod.to_vec();
         variables.push(("HOME", &here));
         variables.extend(more);
-        look(KubernetesConfig::default(), &variables).map(|(server, _)| server)
+        look(&KubernetesConfig::default(), &variables).map(|(server, _)| server)
     };
     assert_eq!(usual(&[]).as_deref(), Ok("https://10.0.0.1:443/"));
     std::fs::create_dir(at(".kube")).unwrap();
@@ -64,7 +64,7 @@ fn the_usual_places_are_tried_in_order() {
         ..KubernetesConfig::default()
     };
     let expected = ("https://two:6443/".to_owned(), "second".to_owned());
-    assert_eq!(look(file, &[("KUBECONFIG", &one)]), Ok(expected));
+    assert_eq!(look(&file, &[("KUBECONFIG", &one)]), Ok(expected));
     let pod_only = KubernetesConfig {
         in_cluster: true,
         ..KubernetesConfig::default()
@@ -75,8 +75,8 @@ fn the_usual_places_are_tried_in_order() {
         pod[1],
         ("KUBECONFIG", &one),
     ];
-    assert_eq!(look(pod_only.clone(), &variables), Ok(expected));
-    let error = look(pod_only, &[pod[0]]).unwrap_err();
+    assert_eq!(look(&pod_only, &variables), Ok(expected));
+    let error = look(&pod_only, &[pod[0]]).unwrap_err();
     assert_eq!(
         error,
         "in_cluster: $KUBERNETES_SERVICE_PORT: found nothing, expected what every Pod has"
@@ -85,7 +85,7 @@ fn the_usual_places_are_tried_in_order() {
 
 #[test]
 fn where_nothing_is_found_the_message_says_where_it_was_looked_for() {
-    let error = look(KubernetesConfig::default(), &[("HOME", "/nowhere")]).unwrap_err();
+    let error = look(&KubernetesConfig::default(), &[("HOME", "/nowhere")]).unwrap_err();
     let expected = "kubeconfig: found neither $KUBECONFIG nor /nowhere/.kube/config nor a service account, expected one \
                     of them, or `kubeconfig`";
     assert_eq!(error, expected);
@@ -101,7 +101,7 @@ fn a_context_that_is_asked_for_is_not_looked_for_in_a_service_account() {
         ("KUBERNETES_SERVICE_HOST", "10.0.0.1"),
         ("KUBERNETES_SERVICE_PORT", "443"),
     ];
-    let error = look(config, &pod).unwrap_err();
+    let error = look(&config, &pod).unwrap_err();
     assert!(
         error.ends_with("expected a kubeconfig with the context \"prod\""),
         "{error}"

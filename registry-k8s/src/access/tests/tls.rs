@@ -132,8 +132,7 @@ async fn a_pod_uses_its_service_account() {
         ("KUBERNETES_SERVICE_PORT", &port),
     ];
     let environment = Environment::made_up(&variables, dir.path());
-    let config = KubernetesConfig::default();
-    let api = ApiServer::with(&config, Origin::Configured, environment, EAGER, PATIENCE);
+    let api = ApiServer::with(&config(), Origin::Configured, environment, EAGER, PATIENCE);
     assert_eq!(text_of(&api, "/x").await.as_deref(), Ok("{}"));
     assert!(server.heads()[0].contains("\r\nauthorization: bearer of-the-pod\r\n"));
     assert_eq!(api.cluster_name().await.unwrap(), "kubernetes");
