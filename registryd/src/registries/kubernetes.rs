@@ -17,7 +17,13 @@ impl Kind for KubernetesConfig {
     }
 
     fn validate(&self) -> Option<Wrong> {
-        match self.validate().err()? {
+        // Nothing is read or dialled by that.
+        let built = if self.is_fleet() {
+            Fleet::try_new(self.clone()).map(drop)
+        } else {
+            KubernetesRegistry::try_new(self.clone()).map(drop)
+        };
+        match built.err()? {
             Error::Config { field, problem } => {
                 let (found, expected) = crate::config::split_message(&problem, None);
                 Some(Wrong {

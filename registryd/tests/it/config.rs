@@ -164,6 +164,30 @@ cases! {
         "registries:\n  - name: dc1\n    consul: { address: \"127.0.0.1:8500\" }\n",
         SERVICES,
         ["registryd.yaml:3:24: registries[0].consul.address: found a URL without http://", "expected http://127.0.0.1:8500"];
+    kubernetes_of_two_origins:
+        "registries:\n  - name: eu\n    kubernetes: { in_cluster: true, kubeconfig: eu.yaml }\n",
+        SERVICES,
+        ["registryd.yaml:3:31: registries[0].kubernetes.in_cluster: found beside `kubeconfig`, expected one of the two"];
+    kubernetes_with_a_context_for_a_whole_directory:
+        "registries:\n  - name: eu\n    kubernetes: { directory: eu.d, context: eu }\n",
+        SERVICES,
+        ["registryd.yaml:3:45: registries[0].kubernetes.context: found beside `directory`, whose kubeconfigs name their"];
+    kubernetes_with_secrets_of_no_namespace:
+        "registries:\n  - name: eu\n    kubernetes:\n      secrets: { namespace: \"A b\", selector: \"a=b\" }\n",
+        SERVICES,
+        ["registryd.yaml:4:29: registries[0].kubernetes.secrets.namespace: found \"A b\", expected the name of a namespace"];
+    kubernetes_with_a_kubeconfig_that_is_missing:
+        "registries:\n  - name: eu\n    kubernetes: { kubeconfig: eu.yaml }\n",
+        SERVICES,
+        ["eu.yaml: cannot be read: "];
+    clusters_whose_names_have_no_room:
+        "registries:\n  - name: a-name-that-is-much-longer-than-forty-letters\n    kubernetes: { directory: eu.d }\n",
+        SERVICES,
+        ["registryd.yaml:2:11: registries[0].name: found a name of 45 characters, expected at most 40"];
+    registry_that_is_called_like_a_member:
+        "registries:\n  - { name: eu, kubernetes: { directory: eu.d } }\n  - { name: eu/a, file: { path: vms.yaml } }\n",
+        SERVICES,
+        ["registryd.yaml:3:13: registries[1].name: found the name \"eu/a\", as members of \"eu\" are called, expected a name that does not"];
     acceptance_7_key_twice:
         "registries:\n  - name: vms\n    file: { path: vms.yaml }\n    name: other\n",
         SERVICES,

@@ -91,8 +91,16 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one in a directory with these files, of which `registryd.yaml` is its configuration.
     pub(crate) async fn start(files: &[(&str, &str)]) -> Self {
+        Self::start_in(&[], files).await
+    }
+
+    /// As [`start`](Self::start), with these directories in its directory.
+    pub(crate) async fn start_in(directories: &[&str], files: &[(&str, &str)]) -> Self {
         init_tls();
         let directory = tempfile::tempdir().expect("a directory");
+        for name in directories {
+            std::fs::create_dir(directory.path().join(name)).expect("a directory");
+        }
         for (name, text) in files {
             std::fs::write(directory.path().join(name), text).expect("a file");
         }

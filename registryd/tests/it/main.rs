@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod daemon;
 mod docs;
+mod fleets;
 mod http;
 mod malformed;
 mod rbac;
