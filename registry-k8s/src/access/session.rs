@@ -81,6 +81,14 @@ impl Session {
         .map_err(wrong)?;
         config.auth_info = auth;
         config.root_cert = read.authorities;
+        let has_tls = [Some(&config.cluster_url), config.proxy_url.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|url| url.scheme_str() == Some("https"));
+        if !has_tls {
+            // Spares reading the authorities of the system, which nobody will ask for.
+            config.root_cert.get_or_insert_default();
+        }
         config.accept_invalid_certs = chosen.cluster.insecure_skip_tls_verify == Some(true);
         config.tls_server_name = chosen.cluster.tls_server_name.clone();
         config.connect_timeout = Some(settings.connect_timeout);

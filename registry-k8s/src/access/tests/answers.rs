@@ -113,11 +113,7 @@ async fn an_error_whose_text_never_comes_is_an_error_nonetheless() {
         Server::plain(|_| Reply::Hang(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nno".to_vec()))
             .await;
     let api = of_text(kubeconfig(&server.url(), "", ""), LAZY);
-    let ask = Ask {
-        patience: Duration::from_millis(500),
-        ..get("/x")
-    };
-    let refusal = refusal(&api, ask).await;
+    let refusal = refusal(&api, get("/x")).await;
     assert_eq!(refusal.class, Class::Forbidden);
     assert!(
         refusal.error.report().ends_with("/x: 403 no"),

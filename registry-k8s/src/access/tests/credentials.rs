@@ -234,7 +234,7 @@ async fn a_plugin_that_hangs_is_ended_with_all_that_it_started() {
         place: "x".to_owned(),
         trusted: true,
     };
-    let deadline = Duration::from_secs(1);
+    let deadline = Duration::from_secs(5);
     let api = ApiServer::with(&config(), origin, nothing(), LAZY, deadline);
     // Who does not wait so long is told what is awaited.
     let hasty = Ask {
@@ -248,7 +248,7 @@ async fn a_plugin_that_hangs_is_ended_with_all_that_it_started() {
     );
     let refused = refusal(&api, get("/")).await;
     let expected =
-        "x: context \"here\": user.exec: /bin/sh was ended, having printed no credentials within 1s";
+        "x: context \"here\": user.exec: /bin/sh was ended, having printed no credentials within 5s";
     assert_eq!(refused.error.report(), expected);
     assert_eq!(plugin.runs(), 1);
     let sleeper = std::fs::read_to_string(started).unwrap();
