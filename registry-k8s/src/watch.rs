@@ -153,10 +153,12 @@ enum State {
     /// A watch comes in. Its end leads to the next one, from the last version, or to a check.
     Watching {
         body: WatchBody,
-        /// It has said anything at all.
+        /// It had an event, or a bookmark.
         spoke: bool,
         /// It led beyond the version that it started from.
         moved: bool,
+        /// It had lines that are no events.
+        garbled: bool,
     },
     /// A watch was silent to its end, and the answer that tells why comes in.
     Checking { body: PageBody, refused: u32 },

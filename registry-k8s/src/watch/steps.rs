@@ -143,6 +143,7 @@ impl Feed {
                 body: WatchBody::new(request, body, max_object_bytes, self.term(brief), None),
                 spoke: false,
                 moved: false,
+                garbled: false,
             },
         };
     }
@@ -270,13 +271,23 @@ impl Feed {
             Piece::Heard(bytes) => self.read += bytes,
             Piece::Line(Line::Whole(line)) => match event::parse(&line) {
                 Ok(happened) => self.happened(happened),
-                Err(what) => self.skip(&what),
+                Err(what) => {
+                    if let State::Watching { garbled, .. } = &mut self.state {
+                        *garbled = true;
+                    }
+                    self.skip(&what);
+                }
             },
-            Piece::Line(Line::TooLong { length, start }) => self.skip(&format!(
-                "{}: found a line of {length} bytes, expected at most {} (max_object_bytes)",
-                event::called(&start),
-                self.manner.max_object_bytes
-            )),
+            Piece::Line(Line::TooLong { length, start }) => {
+                if let State::Watching { spoke, .. } = &mut self.state {
+                    *spoke = true;
+                }
+                self.skip(&format!(
+                    "{}: found a line of {length} bytes, expected at most {} (max_object_bytes)",
+                    event::called(&start),
+                    self.manner.max_object_bytes
+                ));
+            }
             Piece::Ended(None) => self.ended(),
             Piece::Ended(Some(line)) => {
                 // Nothing that ends too early is complete JSON. Another poll tells of the end.
@@ -320,7 +331,12 @@ impl Feed {
                 }
                 self.told.push(told);
             }
-            (State::Watching { body, spoke, moved }, happened) => {
+            (
+                State::Watching {
+                    body, spoke, moved, ..
+                },
+                happened,
+            ) => {
                 *spoke = true;
                 let (told, version) = match happened {
                     Happened::Changed { object, version } => (Some(Told::Changed(object)), version),
@@ -337,8 +353,9 @@ impl Feed {
                 }
                 let is_bookmark = told.is_none();
                 self.told.extend(told);
-                // Of a watch that is never left to its end, or that outlasts it, events have to say that it is alive.
-                if is_bookmark || self.confirmed.elapsed() > self.term(false) + SLACK {
+                // Of a watch that outlasts its time its events have to say that it is alive; early ones may be old news.
+                let overdue = body.age() > BRIEF && self.confirmed.elapsed() > self.term(false) + SLACK;
+                if is_bookmark || overdue {
                     self.confirm();
                 }
             }
@@ -366,6 +383,7 @@ impl Feed {
             body,
             spoke: true,
             moved: true,
+            garbled: false,
         };
     }
 
@@ -404,10 +422,14 @@ impl Feed {
 
     /// The answer came to its end as it should.
     fn ended(&mut self) {
-        let (body, spoke, moved) = match self.take() {
-            State::Watching { body, spoke, moved } => (body, spoke, moved),
-            streaming => {
-                self.state = streaming;
+        let (age, term, spoke, moved, garbled) = match &self.state {
+            State::Watching {
+                body,
+                spoke,
+                moved,
+                garbled,
+            } => (body.age(), body.term, *spoke, *moved, *garbled),
+            _ => {
                 self.mute += 1;
                 return self.broke(|asked| {
                     let message = format!("{asked}: the streaming list ended before its end mark");
@@ -415,17 +437,22 @@ impl Feed {
                 });
             }
         };
-        let age = body.age();
-        // Sooner than that something else than the server's timeout ended it: it may have let go of us because we were
-        // too slow, and then there is more to come.
-        let in_time = age + SLACK >= body.term;
+        if garbled && !spoke {
+            // Some other page than that of an API server, as a proxy may have.
+            return self.broke(|asked| {
+                let message = format!("{asked}: found nothing that is a watch event");
+                RegistryError::new(ErrorKind::Malformed, message)
+            });
+        }
         if age < AT_ONCE && !moved {
-            self.state = State::Watching { body, spoke, moved };
             return self.broke(|asked| {
                 let message = format!("{asked}: the watch ended at once, expected it to stay open");
                 RegistryError::new(ErrorKind::Unavailable, message)
             });
         }
+        // Sooner than that something else than the server's timeout ended it: it may have let go of us because we were
+        // too slow, and then there is more to come.
+        let in_time = age + SLACK >= term;
         if !spoke {
             // A server that has only older versions than ours says nothing either: after its etcd was wiped or restored
             // it waits for a version that is long to come.
@@ -446,9 +473,6 @@ impl Feed {
     }
 
     fn skip(&mut self, what: &str) {
-        if let State::Watching { spoke, .. } = &mut self.state {
-            *spoke = true;
-        }
         self.control.meter().count_skipped(1);
         self.told
             .push(Told::Skipped(format!("{}: {what}", self.resource.path)));

@@ -3,8 +3,9 @@
 mod faults;
 mod framing;
 mod listing;
-// MODEL
+mod model;
 mod script;
 mod streaming;
 mod trouble;
 mod watching;
+mod world;

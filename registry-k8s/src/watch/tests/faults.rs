@@ -72,6 +72,24 @@ async fn accept_22_what_does_not_decode_is_handed_on_and_moves_the_version() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_has_nothing_but_another_page_proves_nothing() {
+    let page = Reply::Body(vec![bytes("<html>\n</html>\n"), Part::Wait(secs(30))]);
+    let mut play = Play::pages([listed(), page, quiet(5), list(9, "", &[])]);
+    play.until("complete").await;
+    let told = play.until("failed").await;
+    assert!(
+        told[2].contains("found nothing that is a watch event"),
+        "{told:?}"
+    );
+    assert_eq!(play.next().await, ["confirmed"]);
+    play.within(secs(1)).await;
+    assert_eq!(
+        play.kinds(),
+        ["list", "watch 7 30", "watch 7 5", "check 7", "watch 7 30"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_last_line_without_its_end_counts_if_it_is_complete() {
     let line = |text: &str| bytes(text.trim_end());
     let Part::Bytes(whole) = event("ADDED", "b", 8) else {
