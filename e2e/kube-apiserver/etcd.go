@@ -36,6 +36,8 @@ func startStore(folder string) (*store, error) {
 	// A single member elects itself: the shortest wait that is allowed.
 	config.TickMs = 10
 	config.ElectionMs = 100
+	// As kubeadm sets it: bookmarks go on although nothing of their kind changes.
+	config.WatchProgressNotifyInterval = 5 * time.Second
 	config.ListenClientUrls = []url.URL{any}
 	config.AdvertiseClientUrls = []url.URL{any}
 	config.ListenPeerUrls = []url.URL{any}
