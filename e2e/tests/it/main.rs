@@ -9,6 +9,7 @@ mod daemon;
 mod figures;
 mod plan;
 mod random;
+mod server;
 mod slow;
 mod stage;
 mod truth;

@@ -1,0 +1,3 @@
+//! Daemons in front of several real servers.
+
+mod clusters;
