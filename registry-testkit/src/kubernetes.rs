@@ -85,7 +85,7 @@ pub struct Kubernetes {
 
 #[derive(Debug)]
 enum Cluster {
-    Own(Server),
+    Own(Box<Server>),
     External(Arc<External>),
 }
 

@@ -75,7 +75,7 @@ impl KubernetesBuilder {
             let mut server = self.prepare()?;
             server.launch()?;
             match server.ready(READY_DEADLINE).await {
-                Ok(()) => return Kubernetes::new(Cluster::Own(server)),
+                Ok(()) => return Kubernetes::new(Cluster::Own(Box::new(server))),
                 Err(error) if attempt < ATTEMPTS && is_collision(&error) => attempt += 1,
                 Err(error) => return Err(error),
             }
