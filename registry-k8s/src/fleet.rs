@@ -266,10 +266,7 @@ impl ServiceRegistry for Fleet {
                 Source::Secrets(Secrets::new(Box::new(feed), secrets.clone(), control.clone()))
             }
         };
-        let session = Session::new(self.shared.clone(), source, control);
-        Ok(Box::pin(stream::unfold(session, |mut session| async move {
-            Some((Ok(session.next_batch().await), session))
-        })))
+        Ok(events(Session::new(self.shared.clone(), source, control)))
     }
 
     async fn probe(&self) -> Result<(), RegistryError> {
@@ -298,6 +295,12 @@ impl ServiceRegistry for Fleet {
             }
         }
     }
+}
+
+fn events(session: Session) -> EventStream {
+    Box::pin(stream::unfold(session, |mut session| async move {
+        Some((Ok(session.next_batch().await), session))
+    }))
 }
 
 /// Whether all kubeconfigs of a directory can be used; the first problem otherwise.

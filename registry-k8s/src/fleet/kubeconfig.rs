@@ -123,7 +123,7 @@ impl fmt::Debug for Kubeconfig {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::fleet) mod tests {
     use super::*;
 
     /// A kubeconfig of a cluster at that URL.

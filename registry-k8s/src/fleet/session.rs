@@ -31,7 +31,7 @@ pub(super) struct Session {
     /// What is wrong with single members, as last told.
     told: BTreeMap<Str, Arc<RegistryError>>,
     held: Option<Arc<RegistryError>>,
-    /// Since when the newest set waits to be applied.
+    /// Since when there is a set that waits to be applied.
     waits: Option<Instant>,
 }
 
@@ -89,9 +89,6 @@ impl Session {
         let mut batch = Vec::new();
         if let Some(listing) = heard.listing {
             let verdict = judge(self.shared.clone(), listing).await;
-            if verdict.changed {
-                self.waits = Some(Instant::now());
-            }
             self.due = verdict.due;
             self.held = verdict.held;
             batch = self.tell(verdict.problems);
@@ -129,9 +126,10 @@ impl Session {
     /// What there is to say of the whole, where the source says that its list is right.
     fn word(&mut self) -> Vec<Event> {
         let applied = self.shared.desk.is_applied();
-        if applied {
-            self.waits = None;
-        }
+        self.waits = match (applied, self.waits) {
+            (true, _) => None,
+            (false, since) => Some(since.unwrap_or_else(Instant::now)),
+        };
         let mut batch = Vec::new();
         if applied && self.owed == Owed::Application {
             self.owed = Owed::Nothing;

@@ -189,7 +189,7 @@ impl Store {
                 match candidates.entry(name) {
                     Entry::Occupied(mut first) => {
                         let first = first.get_mut();
-                        let message = format!("{place}: {} has the same name, and is older", first.place);
+                        let message = format!("{place}: {} has the same name, and comes first", first.place);
                         first.clash.get_or_insert_with(|| configuration(message));
                     }
                     Entry::Vacant(free) => {
