@@ -76,6 +76,14 @@ pub(crate) enum Origin {
     },
 }
 
+impl Origin {
+    /// Whether it leads to a server, in ways that it may use; nobody is asked. May read files, and block.
+    pub(crate) fn check(self, config: &KubernetesConfig) -> Result<(), Error> {
+        let source = Source::new(config, self, Environment::of_process());
+        source.find(&mut Stamps::default()).map(drop)
+    }
+}
+
 /// One cluster's API server, with credentials that are read again when they change, expire or are refused.
 #[derive(Debug)]
 pub(crate) struct ApiServer {

@@ -13,7 +13,7 @@ mod source;
 mod tests;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -115,8 +115,7 @@ enum Kind {
     Directory(PathBuf),
     Secrets {
         secrets: SecretsConfig,
-        server: Arc<dyn Transport>,
-        target: String,
+        server: Arc<ApiServer>,
     },
 }
 
@@ -142,14 +141,10 @@ impl Fleet {
                 // Only an empty path, or a working directory that is gone, has no absolute form; then reading says so.
                 Kind::Directory(std::path::absolute(directory).unwrap_or_else(|_| directory.clone()))
             }
-            (None, Some(secrets)) => {
-                let server = ApiServer::new(&config, Origin::Configured);
-                Kind::Secrets {
-                    secrets: secrets.clone(),
-                    target: server.target(),
-                    server: Arc::new(server),
-                }
-            }
+            (None, Some(secrets)) => Kind::Secrets {
+                secrets: secrets.clone(),
+                server: Arc::new(ApiServer::new(&config, Origin::Configured)),
+            },
             (None, None) => {
                 let problem = "found neither it nor `secrets`, expected one of the two";
                 return Err(wrong("directory", problem));
@@ -201,8 +196,6 @@ fn member(
 ) -> Result<Member, Arc<RegistryError>> {
     let unusable = |message: String| Arc::new(RegistryError::new(ErrorKind::Configuration, message));
     let place = &candidate.place;
-    let checked = kubeconfig.check();
-    checked.map_err(|problem| unusable(format!("{place}: {problem}")))?;
     let name = candidate.name.to_string();
     let config = KubernetesConfig {
         cluster: Some(name.clone()),
@@ -221,11 +214,10 @@ fn member(
         fingerprint.update(&(part.len() as u64).to_le_bytes());
         fingerprint.update(part);
     }
-    let origin = Origin::Text {
-        kubeconfig: kubeconfig.text().clone(),
-        place: place.clone(),
-        trusted: base.is_some(),
-    };
+    let origin = candidate.origin(kubeconfig, base.is_some());
+    // The message names the place.
+    let checked = origin.clone().check(&config);
+    checked.map_err(|error| unusable(error.to_string()))?;
     let registry = KubernetesRegistry::with_kubeconfig(config, origin);
     let registry = registry.map_err(|error| unusable(format!("{place}: {error}")))?;
     Ok(Member {
@@ -244,9 +236,9 @@ impl ServiceRegistry for Fleet {
     fn target(&self) -> String {
         match &self.shared.kind {
             Kind::Directory(path) => path.display().to_string(),
-            Kind::Secrets { secrets, target, .. } => {
-                let key = secrets.key.as_deref().unwrap_or("*");
-                format!("{target} {}/{} {key}", secrets.namespace, secrets.selector)
+            Kind::Secrets { secrets, server } => {
+                let (server, key) = (server.target(), secrets.key.as_deref().unwrap_or("*"));
+                format!("{server} {}/{} {key}", secrets.namespace, secrets.selector)
             }
         }
     }
@@ -261,7 +253,7 @@ impl ServiceRegistry for Fleet {
     async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {
         let source = match &self.shared.kind {
             Kind::Directory(path) => Source::Directory(Directory::new(path.clone(), control.clone())),
-            Kind::Secrets { secrets, server, .. } => {
+            Kind::Secrets { secrets, server } => {
                 let feed = secrets::feed(server.clone(), secrets, &self.shared.config, control.clone());
                 Source::Secrets(Secrets::new(Box::new(feed), secrets.clone(), control.clone()))
             }
@@ -279,7 +271,7 @@ impl ServiceRegistry for Fleet {
                     Err(RegistryError::new(ErrorKind::Internal, message).with_source(error))
                 })
             }
-            Kind::Secrets { secrets, server, .. } => {
+            Kind::Secrets { secrets, server } => {
                 let ask = Ask {
                     path: format!("/api/v1/namespaces/{}/secrets?limit=1", secrets.namespace),
                     form: Form::Metadata,
@@ -303,15 +295,18 @@ fn events(session: Session) -> EventStream {
     }))
 }
 
-/// Whether all kubeconfigs of a directory can be used; the first problem otherwise.
-fn check(directory: &std::path::Path) -> Result<(), RegistryError> {
+/// Whether all kubeconfigs of a directory can be used; the first problem otherwise. Blocks.
+fn check(directory: &Path) -> Result<(), RegistryError> {
     for candidate in directory::find(directory)? {
-        let problem = match &candidate.found {
-            Ok(kubeconfig) => match (kubeconfig.check(), candidate.clash) {
-                (Err(problem), _) => Some(format!("{}: {problem}", candidate.place)),
-                (Ok(()), clash) => clash.map(|clash| clash.report()),
-            },
-            Err(error) => Some(error.report()),
+        let problem = match (&candidate.found, &candidate.clash) {
+            (Ok(kubeconfig), clash) => {
+                let checked = candidate
+                    .origin(kubeconfig, true)
+                    .check(&KubernetesConfig::default());
+                let clash = clash.as_ref().map(|clash| clash.report());
+                checked.err().map(|error| error.to_string()).or(clash)
+            }
+            (Err(error), _) => Some(error.report()),
         };
         if let Some(problem) = problem {
             return Err(RegistryError::new(ErrorKind::Configuration, problem));

@@ -1,14 +1,13 @@
-//! The text of one kubeconfig: what makes it usable, and nothing of it in a message.
+//! The text of one kubeconfig, which is shown nowhere, and how much of such texts there may be.
 
 use std::fmt;
 use std::sync::Arc;
 
-use kube::config::{Kubeconfig as Parsed, KubeconfigError};
 use registry_core::{RegistryError, Str};
 use secrecy::{ExposeSecret, SecretString};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::error::short;
+use crate::access::Origin;
 
 /// Members of one fleet: each is a registry with connections of its own.
 pub(super) const MAX_MEMBERS: usize = 1_000;
@@ -71,48 +70,18 @@ impl Kubeconfig {
     pub(super) fn hash(&self) -> u128 {
         self.hash
     }
+}
 
-    /// Whether it leads to a server; what is missing otherwise, without any value that may be a secret.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let parsed = Parsed::from_yaml(self.text.expose_secret()).map_err(|error| match error {
-            // What the parser says shows the lines around: of that only where they are.
-            KubeconfigError::Parse(error) => match error.location() {
-                Some(at) => format!(
-                    "line {}, column {}: found what is no kubeconfig",
-                    at.line(),
-                    at.column()
-                ),
-                None => "found what is no kubeconfig".to_owned(),
-            },
-            _ => "found several documents of different kinds".to_owned(),
-        })?;
-        let name = parsed.current_context.unwrap_or_default();
-        if name.is_empty() {
-            return Err("found no `current-context`, expected the name of a context".to_owned());
+// === impl Candidate ===
+
+impl Candidate {
+    /// Where its kubeconfig is from. One that is `trusted` may run programs and read files, relative to its own.
+    pub(super) fn origin(&self, kubeconfig: &Kubeconfig, trusted: bool) -> Origin {
+        Origin::Text {
+            kubeconfig: kubeconfig.text.clone(),
+            place: self.place.clone(),
+            trusted,
         }
-        let named = parsed.contexts.into_iter().find(|context| context.name == name);
-        let Some(context) = named.and_then(|named| named.context) else {
-            return Err(format!(
-                "found no context {:?}, which `current-context` names",
-                short(&name, 100)
-            ));
-        };
-        let clusters = &mut parsed.clusters.into_iter();
-        let named = clusters.find(|cluster| cluster.name == context.cluster);
-        let Some(cluster) = named.and_then(|named| named.cluster) else {
-            return Err(format!(
-                "found no cluster {:?}, which the context {:?} names",
-                short(&context.cluster, 100),
-                short(&name, 100)
-            ));
-        };
-        if cluster.server.unwrap_or_default().is_empty() {
-            return Err(format!(
-                "found no `server` of the cluster {:?}, expected its URL",
-                short(&context.cluster, 100)
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -134,66 +103,27 @@ pub(in crate::fleet) mod tests {
         )
     }
 
-    fn wrong(text: &str) -> String {
-        let kubeconfig = Kubeconfig::from_bytes(text.into());
-        kubeconfig.and_then(|kubeconfig| kubeconfig.check()).unwrap_err()
-    }
-
     #[test]
-    fn a_kubeconfig_that_leads_to_a_server_is_accepted() {
-        let kubeconfig = Kubeconfig::from_bytes(sample("https://10.0.0.1:6443").into()).unwrap();
-        assert_eq!(kubeconfig.check(), Ok(()));
-        assert_eq!(
-            kubeconfig.hash(),
-            xxh3_128(sample("https://10.0.0.1:6443").as_bytes())
-        );
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let sample = sample("https://10.0.0.1:6443");
-        for (text, said) in [
-            (String::new(), "found nothing, expected a kubeconfig"),
-            (
-                sample.replace("current-context: c", ""),
-                "found no `current-context`, expected the name of a context",
-            ),
-            (
-                sample.replace("current-context: c", "current-context: other"),
-                "found no context \"other\", which `current-context` names",
-            ),
-            (
-                sample.replace("- name: k", "- name: other"),
-                "found no cluster \"k\", which the context \"c\" names",
-            ),
-            (
-                sample.replace("https://10.0.0.1:6443", ""),
-                "found no `server` of the cluster \"k\", expected its URL",
-            ),
-        ] {
-            assert_eq!(wrong(&text), said);
-        }
-        assert_eq!(
-            Kubeconfig::from_bytes(vec![b'#'; MAX_BYTES + 1]).unwrap_err(),
-            "found 1048577 bytes, expected a kubeconfig of at most 1048576"
-        );
-        assert_eq!(
-            Kubeconfig::from_bytes(vec![b'a', 0xff]).unwrap_err(),
-            "found no UTF-8 at byte 1"
-        );
+    fn bytes_that_can_be_no_kubeconfig_are_refused() {
+        let refused = |bytes: Vec<u8>| Kubeconfig::from_bytes(bytes).unwrap_err();
+        assert_eq!(refused(Vec::new()), "found nothing, expected a kubeconfig");
+        let large = "found 1048577 bytes, expected a kubeconfig of at most 1048576";
+        assert_eq!(refused(vec![b'#'; MAX_BYTES + 1]), large);
+        assert_eq!(refused(vec![b'a', 0xff]), "found no UTF-8 at byte 1");
+        assert!(Kubeconfig::from_bytes(vec![b'#'; MAX_BYTES]).is_ok());
     }
 
     #[test]
     fn nothing_of_the_text_is_shown() {
-        let broken = sample("https://10.0.0.1:6443").replace("{ token: hunter2 }", "{ token: [hunter2] }");
-        let said = wrong(&broken);
-        assert!(said.starts_with("line ") && !said.contains("hunter2"), "{said}");
-        let said = wrong("hunter2");
-        assert!(
-            said.contains("no kubeconfig") && !said.contains("hunter2"),
-            "{said}"
-        );
-        let shown = format!("{:?}", Kubeconfig::from_bytes(sample("x").into()).unwrap());
-        assert!(!shown.contains("hunter2"), "{shown}");
+        let kubeconfig = Kubeconfig::from_bytes(sample("x").into()).unwrap();
+        assert_eq!(kubeconfig.hash(), xxh3_128(sample("x").as_bytes()));
+        let candidate = Candidate {
+            name: "a".into(),
+            place: "a.yaml".to_owned(),
+            found: Ok(kubeconfig.clone()),
+            clash: None,
+        };
+        let shown = format!("{candidate:?} {:?}", candidate.origin(&kubeconfig, true));
+        assert!(shown.contains("a.yaml") && !shown.contains("hunter2"), "{shown}");
     }
 }

@@ -155,7 +155,7 @@ async fn a_broken_file_is_named_and_keeps_its_member() {
     let said = watched.says("degraded group a").await;
     let place = dir.path().join("a.yaml").display().to_string();
     assert!(
-        said.contains(&format!("{place}: line 1")) && !said.contains("hunter2"),
+        said.contains(&format!("{place}: found something else at line 1")) && !said.contains("hunter2"),
         "{said}"
     );
     replace(dir.path(), "a.yaml", &"#".repeat((1 << 20) + 1));
@@ -287,7 +287,7 @@ async fn a_probe_names_the_first_kubeconfig_that_cannot_be_used() {
     fs::write(dir.path().join("b.kubeconfig"), "{}").unwrap();
     let said = fleet.probe().await.unwrap_err().report();
     assert!(
-        said.ends_with("b.kubeconfig: found no `current-context`, expected the name of a context"),
+        said.ends_with("b.kubeconfig: current-context: found none, and no `context` is configured, expected one, but there are none"),
         "{said}"
     );
     let (fleet, _members) = Fleet::try_new(config(&dir.path().join("missing"))).unwrap();

@@ -148,7 +148,7 @@ async fn what_cannot_be_read_or_used_keeps_its_last_good_kubeconfig() {
     table.later(MOMENT).look(&[("a", "half: [")]);
     let verdict = table.later(MOMENT).look(&[("a", "half: [")]);
     assert!(
-        problem(&verdict, "a").starts_with("/clusters/a.yaml: line "),
+        problem(&verdict, "a").starts_with("/clusters/a.yaml: found something else at line 1"),
         "{verdict:?}"
     );
     assert!(!verdict.changed);

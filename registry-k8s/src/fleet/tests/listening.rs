@@ -134,7 +134,7 @@ async fn a_kubeconfig_that_breaks_is_degraded_and_its_member_stays() {
     for (broken, said) in [
         (
             "hunter2: [",
-            "degraded group a: Secret control/a, key value: line 1, column 10: found what is no kubeconfig",
+            "degraded group a: Secret control/a, key value: found something else at line 1, column 10, expected a kubeconfig in YAML",
         ),
         (
             "",
@@ -232,4 +232,82 @@ async fn nothing_secret_is_shown() {
     let set = stage.set(&mut members).await;
     let shown = format!("{set:?} {members:?} {:?} {:?}", stage.fleet, set.members[0]);
     assert!(shown.contains("\"b\"") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_may_not_reach_into_this_machine_and_a_file_may() {
+    let reaching = kubeconfig("a").replace("token: hunter2", "exec: { command: ./login, apiVersion: v1 }");
+    let (mut stage, mut members) = Stage::new(Some("value"));
+    stage.list(&[secret("a", NEW_YEAR, &[("value", &reaching)])]);
+    assert_eq!(names(&stage.set(&mut members).await), [""; 0]);
+    let said = stage.said().await;
+    assert!(
+        said.starts_with("degraded group a: Secret control/a, key value: user.exec: found"),
+        "{said}"
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.yaml"), &reaching).unwrap();
+    let candidate = directory::find(dir.path()).unwrap().remove(0);
+    let file = candidate.found.clone().unwrap();
+    let base = dir.path().to_owned();
+    member(&KubernetesConfig::default(), Some(&base), &candidate, &file).expect("the file is trusted");
+}
+
+/// An API server that has one page of Secrets, and whose watches say nothing.
+#[derive(Debug)]
+struct OnePage {
+    page: Bytes,
+    asked: std::sync::Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Transport for OnePage {
+    async fn get(&self, ask: Ask) -> Result<crate::transport::Body, crate::transport::Refusal> {
+        self.asked.lock().unwrap().push(ask.path.clone());
+        if ask.watch {
+            return Ok(Box::pin(futures_util::stream::pending()));
+        }
+        let page = self.page.clone();
+        Ok(Box::pin(futures_util::stream::once(async move { Ok(page) })))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_are_listed_by_namespace_and_labels_in_small_pages() {
+    let items: Vec<serde_json::Value> = [one("a"), one("b")]
+        .iter()
+        .map(|secret| serde_json::from_slice(secret).unwrap())
+        .collect();
+    let page = json!({ "kind": "SecretList", "apiVersion": "v1", "metadata": { "resourceVersion": "9" }, "items": items });
+    let server = Arc::new(OnePage {
+        page: page.to_string().into(),
+        asked: std::sync::Mutex::default(),
+    });
+    let (stage, mut members) = Stage::new(Some("value"));
+    let config = KubernetesConfig {
+        streaming_lists: false,
+        ..KubernetesConfig::default()
+    };
+    let feed = secrets::feed(server.clone(), &stage.config, &config, stage.control.clone());
+    let secrets = Secrets::new(Box::new(feed), stage.config.clone(), stage.control.clone());
+    let source = Source::Secrets(secrets);
+    let mut stage = Stage {
+        watch: events(Session::new(
+            stage.fleet.shared.clone(),
+            source,
+            stage.control.clone(),
+        )),
+        ..stage
+    };
+    let set = stage.set(&mut members).await;
+    assert_eq!(names(&set), ["a", "b"]);
+    set.done();
+    assert_eq!(stage.said().await, "init registry");
+    let asked = server.asked.lock().unwrap()[0].clone();
+    let (path, query) = asked.split_once('?').unwrap();
+    assert_eq!(path, "/api/v1/namespaces/control/secrets");
+    let mut query: Vec<&str> = query.split('&').collect();
+    query.sort_unstable();
+    assert_eq!(query, ["labelSelector=clusters%3Dyes", "limit=50"]);
 }
