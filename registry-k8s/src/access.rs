@@ -12,7 +12,7 @@
 //! TLS takes the process-wide cryptography provider of rustls. Where a program compiles one of them alone (this crate
 //! brings `ring`), that is it; where several, the program has to install one at its start.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Request, header};
@@ -90,6 +90,8 @@ pub(crate) struct ApiServer {
     renewal: Arc<Renewal>,
     /// Held once more by each body that is being read.
     live: Arc<()>,
+    /// The URL that was asked last.
+    base: Mutex<Arc<str>>,
 }
 
 impl ApiServer {
@@ -120,6 +122,7 @@ impl ApiServer {
         Self {
             renewal: Arc::new(Renewal::new(source, settings, pace)),
             live: Arc::default(),
+            base: Mutex::default(),
         }
     }
 
@@ -140,13 +143,8 @@ impl ApiServer {
         self.renewal.source().target()
     }
 
-    /// Answers that are being read: each has a connection of its own.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the meter of the registry"))]
-    pub(crate) fn connections(&self) -> u64 {
-        Arc::strong_count(&self.live) as u64 - 1
-    }
-
     async fn attempt(&self, session: &Session, ask: &Ask, deadline: Instant) -> Result<Body, Refused> {
+        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = session.base().into();
         let asked = format!("GET {}{}", session.base(), short(&ask.path, 300));
         let unreachable = |text: String| Refusal::trouble(RegistryError::new(ErrorKind::Unreachable, text));
         let request = request(ask).map_err(|error| {
@@ -234,6 +232,15 @@ impl Transport for ApiServer {
             }
             None => Err(self.explained(refused)),
         }
+    }
+
+    fn base(&self) -> Arc<str> {
+        self.base.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Answers that are being read: each has a connection of its own.
+    fn connections(&self) -> u64 {
+        Arc::strong_count(&self.live) as u64 - 1
     }
 }
 

@@ -266,6 +266,7 @@ impl Session {
 
     /// Puts into the batch what can be told by now.
     fn tell(&mut self) {
+        self.control.meter().set_connections(self.parts.connections());
         self.control.meter().set_note(self.note());
         if !self.fields.begun() {
             if self.first_is_complete() {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +48,16 @@ pub(crate) type Body = Pin<Box<dyn Stream<Item = Result<Bytes, RegistryError>> +
 pub(crate) trait Transport: Send + Sync + fmt::Debug {
     /// Sends the request. Only an answer with a status of 200 to 299 is an answer; every other one is a refusal.
     async fn get(&self, ask: Ask) -> Result<Body, Refusal>;
+
+    /// The URL of the server, for messages; empty as long as it is not known.
+    fn base(&self) -> Arc<str> {
+        Arc::default()
+    }
+
+    /// How many connections are open.
+    fn connections(&self) -> u64 {
+        0
+    }
 }
 
 /// Why there was no answer.

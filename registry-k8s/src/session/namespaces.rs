@@ -163,6 +163,9 @@ impl Selected {
             Told::Removed(object) => {
                 if let Some(name) = name(object) {
                     gone.explicit = true;
+                    if let Some(listing) = &mut self.listing {
+                        listing.remove(&name);
+                    }
                     self.beyond.remove(&name);
                     if self.current.remove(&name) {
                         gone.namespaces.push(name);

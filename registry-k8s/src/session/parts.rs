@@ -234,13 +234,14 @@ impl Parts {
                 progress.failures = progress.failures.saturating_add(1);
                 progress.error = Some(error.clone());
             }
-            Told::Complete | Told::Confirmed | Told::Changed(_) | Told::Removed(_) => {
+            Told::Complete | Told::Confirmed => {
                 progress.listed |= matches!(told, Told::Complete);
                 progress.failures = 0;
                 progress.error = None;
                 progress.confirmed = Some(Instant::now());
             }
-            Told::Begin | Told::Listed(_) | Told::Skipped(_) => {}
+            // What a watch brings after trouble may be old news: the feed says when it is not.
+            Told::Begin | Told::Listed(_) | Told::Changed(_) | Told::Removed(_) | Told::Skipped(_) => {}
         }
     }
 
@@ -253,6 +254,10 @@ impl Parts {
 
     pub(super) fn subjects(&self) -> impl Iterator<Item = &Subject> {
         self.progress.keys()
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        self.transport.connections()
     }
 
     /// All fields that are watched.

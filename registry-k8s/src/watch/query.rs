@@ -74,11 +74,11 @@ pub(super) fn check(resource: &Resource, version: &str) -> String {
 const CONTINUE: &str = "continue";
 
 /// How a request is called in messages. Tokens, which come last, say nothing to anybody and are long.
-pub(super) fn shown(path: &str) -> String {
+pub(super) fn shown(base: &str, path: &str) -> String {
     let end = path.find("&continue=").map(|start| start + "&continue=".len());
     match end {
-        Some(end) => format!("GET {}…", &path[..end]),
-        None => format!("GET {path}"),
+        Some(end) => format!("GET {base}{}…", &path[..end]),
+        None => format!("GET {base}{path}"),
     }
 }
 

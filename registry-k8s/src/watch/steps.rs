@@ -88,7 +88,7 @@ impl Feed {
             // Metadata is enough to see whether there is an answer.
             Step::Check { .. } => (query::check(resource, &self.version), Form::Metadata, false),
         };
-        let request = Request::new(&self.control, query::shown(&path));
+        let request = Request::new(&self.control, query::shown(&self.transport.base(), &path));
         let patience = manner.patience;
         let ask = Ask {
             path,

@@ -28,20 +28,29 @@ async fn cluster(region: &str, zone: &str, address: &str) -> Kubernetes {
     let api = cluster.api();
     let labels = json!({ "topology.kubernetes.io/region": region, "topology.kubernetes.io/zone": zone });
     api.node("node-1", &labels).await.unwrap();
-    api.service("default", "shop", &json!({ "ports": [{ "name": "http", "port": 80 }] }))
-        .await
-        .unwrap();
+    api.service(
+        "default",
+        "shop",
+        &json!({ "ports": [{ "name": "http", "port": 80 }] }),
+    )
+    .await
+    .unwrap();
     let slice = json!({
         "endpoints": [{ "addresses": [address], "nodeName": "node-1", "zone": zone, "conditions": { "ready": true } }],
         "ports": [{ "name": "http", "port": 8080 }],
     });
-    api.endpoint_slice("default", "shop-1", "shop", &slice).await.unwrap();
+    api.endpoint_slice("default", "shop-1", "shop", &slice)
+        .await
+        .unwrap();
     cluster
 }
 
 impl Scene {
     async fn set() -> Self {
-        let (a, b) = (cluster("eu", "eu-1a", "10.1.0.1").await, cluster("us", "us-2b", "10.2.0.1").await);
+        let (a, b) = (
+            cluster("eu", "eu-1a", "10.1.0.1").await,
+            cluster("us", "us-2b", "10.2.0.1").await,
+        );
         let consul = Consul::builder().start().await.unwrap();
         let service = json!({
             "Name": "shop", "ID": "shop-vm", "Address": "10.3.0.1", "Port": 8080,
@@ -86,9 +95,17 @@ impl Scene {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let locality = &endpoint["locality"];
             let place = format!("{}/{}", text(&locality["region"]), text(&locality["zone"]));
-            (text(&endpoint["address"]), (endpoint["priority"].as_u64().unwrap(), place))
+            (
+                text(&endpoint["address"]),
+                (endpoint["priority"].as_u64().unwrap(), place),
+            )
         };
-        service["endpoints"].as_array().unwrap().iter().map(endpoint).collect()
+        service["endpoints"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(endpoint)
+            .collect()
     }
 
     async fn until_phase(&self, registry: &str, phase: &str) {
@@ -98,7 +115,9 @@ impl Scene {
 }
 
 fn expected(of: [(&str, u64, &str); 3]) -> BTreeMap<String, (u64, String)> {
-    of.into_iter().map(|(address, priority, place)| (address.to_owned(), (priority, place.to_owned()))).collect()
+    of.into_iter()
+        .map(|(address, priority, place)| (address.to_owned(), (priority, place.to_owned())))
+        .collect()
 }
 
 const TEMPLATE: &str = ", hostname: \"{name}.mesh.internal\"";
@@ -107,14 +126,28 @@ const TEMPLATE: &str = ", hostname: \"{name}.mesh.internal\"";
 async fn the_same_service_of_two_clusters_and_a_consul_is_one_by_template() {
     let mut scene = Scene::set().await;
     scene.start(TEMPLATE, "").await;
-    let union = expected([("10.1.0.1", 0, "eu/eu-1a"), ("10.2.0.1", 0, "us/us-2b"), ("10.3.0.1", 0, "eu/eu-1c")]);
+    let union = expected([
+        ("10.1.0.1", 0, "eu/eu-1a"),
+        ("10.2.0.1", 0, "us/us-2b"),
+        ("10.3.0.1", 0, "eu/eu-1c"),
+    ]);
     assert_eq!(scene.endpoints(SHOP).await, union);
 
-    let fallback = scene.config(TEMPLATE, "merge: [{ hosts: \"*.mesh.internal\", policy: fallback }]\n");
+    let fallback = scene.config(
+        TEMPLATE,
+        "merge: [{ hosts: \"*.mesh.internal\", policy: fallback }]\n",
+    );
     scene.daemon.reload(&fallback, true).await;
-    let fallback = expected([("10.1.0.1", 0, "eu/eu-1a"), ("10.2.0.1", 1, "us/us-2b"), ("10.3.0.1", 2, "eu/eu-1c")]);
+    let fallback = expected([
+        ("10.1.0.1", 0, "eu/eu-1a"),
+        ("10.2.0.1", 1, "us/us-2b"),
+        ("10.3.0.1", 2, "eu/eu-1c"),
+    ]);
     let looks = async || (scene.endpoints(SHOP).await == fallback).then_some(());
-    scene.daemon.wait("priorities in the order of registries", looks).await;
+    scene
+        .daemon
+        .wait("priorities in the order of registries", looks)
+        .await;
     scene.daemon.assert_no_panic();
 }
 
@@ -137,7 +170,11 @@ async fn the_loss_of_a_cluster_leaves_the_others_untouched() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         for other in ["a", "b", "consul"].into_iter().filter(|other| *other != lost) {
-            assert_eq!(scene.daemon.registry(other).await["phase"], "synced", "{lost} is lost");
+            assert_eq!(
+                scene.daemon.registry(other).await["phase"],
+                "synced",
+                "{lost} is lost"
+            );
         }
         match lost {
             "a" => scene.a.restart().await.unwrap(),
@@ -154,7 +191,8 @@ async fn the_loss_of_a_cluster_leaves_the_others_untouched() {
 async fn without_templates_nothing_merges() {
     let mut scene = Scene::set().await;
     scene.start("", "").await;
-    let addresses = async |hostname: &str| -> Vec<String> { scene.endpoints(hostname).await.into_keys().collect() };
+    let addresses =
+        async |hostname: &str| -> Vec<String> { scene.endpoints(hostname).await.into_keys().collect() };
     // Two clusters have the same default: the first in precedence owns the name, both can be looked up by registry.
     assert_eq!(addresses("shop.default.svc.cluster.local").await, ["10.1.0.1"]);
     assert_eq!(addresses("shop.default.svc.cluster.local@a").await, ["10.1.0.1"]);
@@ -175,7 +213,10 @@ async fn a_restart_with_both_clusters_down_serves_what_was_known() {
         let registry = scene.daemon.registry("a").await;
         (registry["endpoints"].as_u64().unwrap() as usize > endpoints).then_some(())
     };
-    scene.daemon.wait("all endpoints", async || known(&scene).await).await;
+    scene
+        .daemon
+        .wait("all endpoints", async || known(&scene).await)
+        .await;
     scene.daemon.terminate().await;
     scene.a.kill().await.unwrap();
     scene.b.kill().await.unwrap();
