@@ -50,12 +50,17 @@ mod config;
 mod error;
 mod fleet;
 mod index;
+mod map;
 mod registry;
 mod session;
 mod transport;
 mod watch;
+mod wire;
 
 pub use config::{KubernetesConfig, SecretsConfig};
 pub use error::Error;
 pub use fleet::{Fleet, Member, MemberSet, Members};
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use index::fuzzing;
 pub use registry::KubernetesRegistry;

@@ -1,0 +1,544 @@
+//! One service: its Service object, its slices, and the set of endpoints that they come to, changed place by place.
+//!
+//! A change begins with the addresses that it touches. The ids at those, before and after, are all that can change; what
+//! these come to is worked out before and after, and the difference goes into the set.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use registry_core::{
+    Address, Endpoint, EndpointSet, Interner, PortDefaults, ServiceMeta, ServicePort, ServiceRecord, Str,
+};
+use tokio::time::Instant;
+
+use super::Version;
+use super::resolve::{self, Accepted, Candidate, Source};
+use super::shelf::{Shelf, takes_place};
+use crate::map;
+use crate::map::endpoints::SaidPlace;
+use crate::map::ports::SlicePort;
+use crate::map::service::Terms;
+
+/// One service, as far as it is known: by its Service, by its slices, or both.
+#[derive(Debug, Default)]
+pub(super) struct Service {
+    pub(super) object: Option<Object>,
+    /// In the order of their names.
+    slices: Vec<Slice>,
+    /// What no slice says any more, and stays for a while.
+    leaving: Vec<Leaving>,
+    /// Addresses of which several things are said.
+    contested: BTreeSet<Address>,
+    endpoints: EndpointSet,
+    /// What was last told of it.
+    pub(super) taken: Option<ServiceRecord>,
+    /// It lost something that nobody announced since that.
+    pub(super) absent: bool,
+    pub(super) dirty: bool,
+}
+
+/// A Service object.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) version: Version,
+    /// The listing in which it was last seen.
+    pub(super) seen: u64,
+    pub(super) meta: Arc<ServiceMeta>,
+    pub(super) ports: Box<[ServicePort]>,
+    pub(super) terms: Terms,
+}
+
+/// A slice.
+#[derive(Debug)]
+pub(super) struct Slice {
+    pub(super) name: Str,
+    pub(super) version: Version,
+    /// The listing in which it was last seen.
+    pub(super) seen: u64,
+    /// When what it tells of happened, in nanoseconds; zero where it does not say.
+    pub(super) trigger: u64,
+    pub(super) ports: Box<[SlicePort]>,
+    pub(super) shelf: Shelf,
+    /// What it says of where endpoints are, by their places on the shelf, where that is not plain to see from them: there
+    /// it is their zone, and no region.
+    pub(super) said: Vec<(usize, SaidPlace)>,
+}
+
+/// Endpoints that go at some time, unless some slice says them again.
+#[derive(Debug)]
+struct Leaving {
+    until: Until,
+    shelf: Shelf,
+    ports: Vec<SlicePort>,
+}
+
+/// How long what a slice does not say any more stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// No time.
+    Now,
+    Due(Instant),
+    /// Until all slices are listed.
+    Listed,
+}
+
+/// What a change is made with.
+pub(super) struct Tools<'a> {
+    pub(super) interner: &'a mut Interner,
+    pub(super) ports: &'a PortDefaults,
+}
+
+/// What can change with an address: everything of one id, or of an id without a uid what is at that address.
+#[derive(Debug, PartialEq, Eq, Hash, Clone)]
+struct Key {
+    id: Box<str>,
+    address: Option<Address>,
+}
+
+impl Key {
+    fn of(endpoint: &Endpoint) -> Self {
+        let unique = map::endpoints::is_unique(endpoint.id());
+        Self {
+            id: endpoint.id().into(),
+            address: (!unique).then(|| endpoint.address().clone()),
+        }
+    }
+}
+
+impl Service {
+    // === what is known ===
+
+    /// The full state; none where there is no Service object.
+    pub(super) fn record(&self) -> Option<ServiceRecord> {
+        let object = self.object.as_ref()?;
+        Some(ServiceRecord::new(object.meta.clone(), self.endpoints.clone()))
+    }
+
+    pub(super) fn slice(&self, name: &str) -> Option<&Slice> {
+        self.find(name).ok().map(|at| &self.slices[at])
+    }
+
+    pub(super) fn slice_mut(&mut self, name: &str) -> Option<&mut Slice> {
+        self.find(name).ok().map(|at| &mut self.slices[at])
+    }
+
+    pub(super) fn slices(&self) -> &[Slice] {
+        &self.slices
+    }
+
+    pub(super) fn is_headless(&self) -> bool {
+        matches!(self.terms(), Some(Terms::Slices { headless: true, .. }))
+    }
+
+    /// True where nothing is known or owed to anybody.
+    pub(super) fn is_void(&self) -> bool {
+        self.object.is_none() && self.slices.is_empty() && self.taken.is_none()
+    }
+
+    /// When something goes.
+    pub(super) fn dues(&self) -> impl Iterator<Item = Instant> {
+        self.leaving.iter().filter_map(|leaving| match leaving.until {
+            Until::Due(due) => Some(due),
+            Until::Now | Until::Listed => None,
+        })
+    }
+
+    /// Something goes at the end of a listing.
+    pub(super) fn waits_for_listing(&self) -> bool {
+        self.leaving.iter().any(|leaving| leaving.until == Until::Listed)
+    }
+
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.slices
+            .binary_search_by(|slice| slice.name.as_str().cmp(name))
+    }
+
+    fn terms(&self) -> Option<&Terms> {
+        self.object.as_ref().map(|object| &object.terms)
+    }
+
+    /// Slices count.
+    fn counts_slices(&self) -> bool {
+        matches!(self.terms(), Some(Terms::Slices { .. }))
+    }
+
+    fn v6_first(&self) -> bool {
+        matches!(self.terms(), Some(Terms::Slices { v6_first: true, .. }))
+    }
+
+    /// What was told is the same as what is: it goes on with those allocations.
+    pub(super) fn settle(&mut self, record: &ServiceRecord) {
+        if let Some(object) = &mut self.object {
+            object.meta = record.meta().clone();
+        }
+        self.endpoints = record.endpoints().clone();
+    }
+
+    // === changes; true where endpoints were lost ===
+
+    /// The Service is like this now, or is no more.
+    pub(super) fn set_object(&mut self, object: Option<Object>, tools: &mut Tools<'_>) -> bool {
+        let was_headless = self.is_headless();
+        let (before, after) = (self.terms(), object.as_ref().map(|object| &object.terms));
+        let same_terms = before == after && self.object.is_some();
+        self.object = object;
+        if self.is_headless() != was_headless {
+            self.name_endpoints(tools);
+        }
+        if !self.counts_slices() {
+            self.leaving.clear();
+        }
+        self.complete_ports(tools);
+        let slices_as_before = same_terms && self.counts_slices();
+        !slices_as_before && self.rebuild(tools)
+    }
+
+    /// A slice is like this now, or is no more.
+    pub(super) fn set_slice(
+        &mut self,
+        name: &Str,
+        slice: Option<Slice>,
+        until: Until,
+        tools: &mut Tools<'_>,
+    ) -> bool {
+        let nothing = Shelf::default();
+        let old = self.slice(name);
+        let (old_shelf, old_trigger) = old.map_or((&nothing, 0), |old| (&old.shelf, old.trigger));
+        let new_shelf = slice.as_ref().map_or(&nothing, |slice| &slice.shelf);
+        let ports_change = old.map(|old| &old.ports) != slice.as_ref().map(|slice| &slice.ports);
+        let mut touched = HashSet::new();
+        old_shelf.differing(new_shelf, &mut touched);
+        if slice.as_ref().is_some_and(|slice| slice.trigger != old_trigger) {
+            // Who of several is right may depend on that.
+            let said = |address: &&Address| !new_shelf.at(address).is_empty();
+            touched.extend(self.contested.iter().filter(said).cloned());
+        }
+        let new: Vec<Arc<Endpoint>> = touched
+            .iter()
+            .flat_map(|address| new_shelf.at(address).iter().cloned())
+            .collect();
+        let had_leaving = !self.leaving.is_empty();
+        let (name, endpoints) = (name.clone(), new.clone());
+        let lost = self.change(&touched, &endpoints, tools, |service| {
+            let old = service.put(&name, slice);
+            if !service.counts_slices() {
+                return;
+            }
+            for leaving in &mut service.leaving {
+                let displaced: Vec<_> = new
+                    .iter()
+                    .flat_map(|new| {
+                        leaving
+                            .shelf
+                            .at(new.address())
+                            .iter()
+                            .map(move |held| (new, held))
+                    })
+                    .filter(|(new, held)| takes_place(new, held))
+                    .map(|(_, held)| held.clone())
+                    .collect();
+                if !displaced.is_empty() {
+                    let stays = |held: &Arc<Endpoint>| !displaced.iter().any(|gone| Arc::ptr_eq(gone, held));
+                    leaving.shelf.retain(stays);
+                }
+            }
+            service.leaving.retain(|leaving| !leaving.shelf.all().is_empty());
+            if let (Some(old), true) = (old, until != Until::Now) {
+                service.linger(&old, &touched, until);
+            }
+        });
+        if ports_change || had_leaving || !self.leaving.is_empty() {
+            self.complete_ports(tools);
+        }
+        lost
+    }
+
+    /// What was to go by now, or by the end of the listing, goes.
+    pub(super) fn let_go(&mut self, goes: impl Fn(Until) -> bool, tools: &mut Tools<'_>) -> bool {
+        let going = self.leaving.iter().filter(|leaving| goes(leaving.until));
+        let ids: HashSet<Box<str>> = going
+            .flat_map(|leaving| leaving.shelf.all())
+            .filter(|endpoint| map::endpoints::is_unique(endpoint.id()))
+            .map(|endpoint| endpoint.id().into())
+            .collect();
+        // Both addresses of a pod go together, also where the first went an instant before the second.
+        let gone = |until: Until, endpoint: &Endpoint| goes(until) || ids.contains(endpoint.id());
+        let mut touched = HashSet::new();
+        for leaving in &self.leaving {
+            let all = leaving.shelf.all().iter();
+            let going = all.filter(|endpoint| gone(leaving.until, endpoint));
+            touched.extend(going.map(|endpoint| endpoint.address().clone()));
+        }
+        if touched.is_empty() {
+            return false;
+        }
+        let lost = self.change(&touched, &[], tools, |service| {
+            for leaving in &mut service.leaving {
+                let until = leaving.until;
+                leaving.shelf.retain(|endpoint| !gone(until, endpoint));
+            }
+            service.leaving.retain(|leaving| !leaving.shelf.all().is_empty());
+        });
+        self.complete_ports(tools);
+        lost
+    }
+
+    /// Endpoints are elsewhere than was thought: their slice, their place in it, the endpoint and what the slice says.
+    pub(super) fn relocate(
+        &mut self,
+        moved: Vec<(usize, usize, Arc<Endpoint>, Option<SaidPlace>)>,
+        tools: &mut Tools<'_>,
+    ) {
+        let touched = moved.iter().map(|(_, _, endpoint, _)| endpoint.address().clone());
+        let touched: HashSet<Address> = touched.collect();
+        self.change(&touched, &[], tools, |service| {
+            for (slice, at, endpoint, said) in moved {
+                let Some(slice) = service.slices.get_mut(slice) else {
+                    continue;
+                };
+                slice.shelf.replace(at, endpoint);
+                slice.said.retain(|(held, _)| *held != at);
+                if let Some(said) = said {
+                    let place = slice.said.partition_point(|(held, _)| *held < at);
+                    slice.said.insert(place, (at, said));
+                }
+            }
+        });
+    }
+
+    fn put(&mut self, name: &str, slice: Option<Slice>) -> Option<Slice> {
+        match (self.find(name), slice) {
+            (Ok(at), Some(slice)) => Some(std::mem::replace(&mut self.slices[at], slice)),
+            (Ok(at), None) => Some(self.slices.remove(at)),
+            (Err(at), Some(slice)) => {
+                self.slices.insert(at, slice);
+                None
+            }
+            (Err(_), None) => None,
+        }
+    }
+
+    /// What a slice said at these addresses and no slice says now stays for a while, unless something is in its place.
+    fn linger(&mut self, old: &Slice, touched: &HashSet<Address>, until: Until) {
+        let mut stays: Vec<Arc<Endpoint>> = Vec::new();
+        for address in touched {
+            for endpoint in old.shelf.at(address) {
+                let mut now = self.slices.iter().flat_map(|slice| slice.shelf.at(address));
+                let mut before = self.leaving.iter().flat_map(|leaving| leaving.shelf.at(address));
+                if !now.any(|other| takes_place(other, endpoint))
+                    && !before.any(|held| held.id() == endpoint.id())
+                {
+                    stays.push(endpoint.clone());
+                }
+            }
+        }
+        if stays.is_empty() {
+            return;
+        }
+        let ports = old.ports.iter().cloned();
+        match self.leaving.iter_mut().find(|leaving| leaving.until == until) {
+            Some(leaving) => {
+                leaving.shelf.extend(stays);
+                for port in ports {
+                    if !leaving.ports.contains(&port) {
+                        leaving.ports.push(port);
+                    }
+                }
+            }
+            None => self.leaving.push(Leaving {
+                until,
+                shelf: Shelf::new(stays),
+                ports: ports.collect(),
+            }),
+        }
+    }
+
+    // === the set ===
+
+    fn sources(&self) -> impl Iterator<Item = (Source, &Shelf)> {
+        let slices = self.slices.iter().enumerate().map(|(number, slice)| {
+            let source = Source {
+                leaving: false,
+                trigger: slice.trigger,
+                number,
+            };
+            (source, &slice.shelf)
+        });
+        let leaving = self.leaving.iter().enumerate().map(|(number, leaving)| {
+            let source = Source {
+                leaving: true,
+                trigger: 0,
+                number,
+            };
+            (source, &leaving.shelf)
+        });
+        slices.chain(leaving)
+    }
+
+    fn candidates<'a>(&'a self, address: &Address) -> Vec<Candidate<'a>> {
+        let mut candidates = Vec::new();
+        for (source, shelf) in self.sources() {
+            let at = shelf.at(address).iter().enumerate();
+            candidates.extend(at.map(|(position, endpoint)| Candidate {
+                endpoint,
+                source,
+                position,
+            }));
+        }
+        candidates
+    }
+
+    /// All endpoints of these keys.
+    fn outputs(&self, keys: &HashSet<Key>, tools: &mut Tools<'_>) -> Vec<Arc<Endpoint>> {
+        let mut addresses = HashSet::new();
+        for key in keys {
+            if let Some(address) = &key.address {
+                addresses.insert(address.clone());
+                continue;
+            }
+            for (_, shelf) in self.sources() {
+                addresses.extend(shelf.of_id(&key.id).map(|endpoint| endpoint.address().clone()));
+            }
+        }
+        let accepted: Vec<Accepted> = addresses
+            .iter()
+            .flat_map(|address| resolve::accept(self.candidates(address)))
+            .filter(|accepted| keys.contains(&Key::of(accepted.endpoint())))
+            .collect();
+        resolve::endpoints(accepted, self.v6_first(), tools.interner)
+    }
+
+    fn change(
+        &mut self,
+        touched: &HashSet<Address>,
+        new: &[Arc<Endpoint>],
+        tools: &mut Tools<'_>,
+        change: impl FnOnce(&mut Self),
+    ) -> bool {
+        if !self.counts_slices() {
+            change(self);
+            return false;
+        }
+        if self.endpoints.is_empty() {
+            change(self);
+            return self.rebuild(tools);
+        }
+        let mut keys: HashSet<Key> = new.iter().map(|endpoint| Key::of(endpoint)).collect();
+        for address in touched {
+            let held = self.candidates(address).into_iter();
+            keys.extend(held.map(|candidate| Key::of(candidate.endpoint)));
+        }
+        let before = self.outputs(&keys, tools);
+        change(self);
+        let after = self.outputs(&keys, tools);
+        for address in touched {
+            if self.candidates(address).len() > 1 {
+                self.contested.insert(address.clone());
+            } else {
+                self.contested.remove(address);
+            }
+        }
+        self.swap(before.iter(), after)
+    }
+
+    /// Puts endpoints in place of others. What is in both stays as it is.
+    fn swap<'a>(
+        &mut self,
+        before: impl Iterator<Item = &'a Arc<Endpoint>>,
+        after: Vec<Arc<Endpoint>>,
+    ) -> bool {
+        let identity =
+            |endpoint: &Arc<Endpoint>| (endpoint.address().clone(), Box::<str>::from(endpoint.id()));
+        let kept: HashSet<_> = after.iter().map(identity).collect();
+        let mut lost = false;
+        for endpoint in before {
+            if !kept.contains(&identity(endpoint)) {
+                lost |= self.endpoints.remove(endpoint);
+            }
+        }
+        for endpoint in after {
+            self.endpoints.insert(endpoint);
+        }
+        lost
+    }
+
+    /// Works out everything anew.
+    fn rebuild(&mut self, tools: &mut Tools<'_>) -> bool {
+        self.contested.clear();
+        let after = match &self.object {
+            None => Vec::new(),
+            Some(object) => match &object.terms {
+                Terms::Slices { v6_first, .. } => {
+                    let v6_first = *v6_first;
+                    resolve::endpoints(self.accept_all(), v6_first, tools.interner)
+                }
+                Terms::External(None) => Vec::new(),
+                Terms::External(Some(address)) => {
+                    let outside = map::service::outside(address, object.meta.ports(), tools.interner);
+                    vec![Arc::new(outside)]
+                }
+            },
+        };
+        if self.endpoints.is_empty() {
+            self.endpoints = after.into_iter().collect();
+            return false;
+        }
+        let before = self.endpoints.clone();
+        if after.is_empty() {
+            self.endpoints = EndpointSet::default();
+            return true;
+        }
+        self.swap(before.iter(), after)
+    }
+
+    fn accept_all(&mut self) -> Vec<Accepted> {
+        let mut all: Vec<Candidate<'_>> = Vec::new();
+        for (source, shelf) in self.sources() {
+            let candidates = shelf.all().iter().enumerate();
+            all.extend(candidates.map(|(position, endpoint)| Candidate {
+                endpoint,
+                source,
+                position,
+            }));
+        }
+        all.sort_by(|a, b| a.endpoint.address().cmp(b.endpoint.address()));
+        let mut contested = BTreeSet::new();
+        let mut accepted = Vec::with_capacity(all.len());
+        for place in all.chunk_by(|a, b| a.endpoint.address() == b.endpoint.address()) {
+            if place.len() > 1 {
+                contested.insert(place[0].endpoint.address().clone());
+            }
+            accepted.extend(resolve::accept(place.to_vec()));
+        }
+        self.contested = contested;
+        accepted
+    }
+
+    /// Endpoints of headless services have names of their own.
+    fn name_endpoints(&mut self, tools: &mut Tools<'_>) {
+        let headless = self.is_headless();
+        let shelves = self.slices.iter_mut().map(|slice| &mut slice.shelf);
+        for shelf in shelves.chain(self.leaving.iter_mut().map(|leaving| &mut leaving.shelf)) {
+            for at in 0..shelf.all().len() {
+                let endpoint = &shelf.all()[at];
+                let hostname = map::endpoints::hostname_in(endpoint, headless);
+                if *hostname != *endpoint.hostname() {
+                    let named = map::endpoints::rebuilt(endpoint).hostname(hostname);
+                    shelf.replace(at, Arc::new(named.build_in(tools.interner)));
+                }
+            }
+        }
+    }
+
+    fn complete_ports(&mut self, tools: &mut Tools<'_>) {
+        let counts = self.counts_slices();
+        let Some(object) = &mut self.object else { return };
+        let slices = self.slices.iter().flat_map(|slice| slice.ports.iter());
+        let leaving = self.leaving.iter().flat_map(|leaving| leaving.ports.iter());
+        let said = slices.chain(leaving).filter(|_| counts);
+        let ports = map::ports::complete(&object.ports, said, tools.ports);
+        if ports != object.meta.ports() {
+            object.meta = object.meta.to_builder().ports(ports).build();
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Whatever order objects come in, they end in what a plain reading of the last versions ends in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use registry_core::{ContentHash, Endpoint, EndpointSet};
+use serde_json::{Value, json};
+
+use super::{Change, Cluster, Kind, Source};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Tell(Kind, usize, Value),
+    Delete(Kind, usize),
+    /// Both listings, of what there is.
+    List,
+    Pass(u64),
+    Take,
+}
+
+const SERVICES: usize = 3;
+const SLICES: usize = 5;
+const NODES: usize = 2;
+
+fn endpoint() -> impl Strategy<Value = Value> {
+    let condition = || prop::option::of(any::<bool>());
+    let target = prop::option::weighted(0.8, 0_u8..4);
+    (
+        0_u8..4,
+        target,
+        (condition(), condition(), condition()),
+        0..=NODES,
+        any::<bool>(),
+    )
+        .prop_map(|(address, target, (ready, serving, terminating), node, zone)| {
+            let mut endpoint = json!({
+                "address": address,
+                "conditions": { "ready": ready, "serving": serving, "terminating": terminating },
+            });
+            if let Some(target) = target {
+                endpoint["targetRef"] = json!({ "name": format!("p{target}"), "uid": format!("u{target}") });
+            }
+            if node < NODES {
+                endpoint["nodeName"] = json!(format!("n{node}"));
+            }
+            if zone {
+                endpoint["zone"] = json!("z");
+            }
+            endpoint
+        })
+}
+
+fn slice() -> impl Strategy<Value = Value> {
+    let port = (0_usize..3, prop::option::weighted(0.9, 80_u16..83));
+    let ports = prop::collection::btree_map(0_usize..3, port.prop_map(|(_, number)| number), 0..3);
+    (
+        0..SERVICES,
+        prop::collection::vec(endpoint(), 0..5),
+        ports,
+        any::<bool>(),
+        prop::option::of(0_u8..3),
+    )
+        .prop_map(|(service, endpoints, ports, v6, trigger)| {
+            let endpoints: Vec<Value> = endpoints
+                .into_iter()
+                .map(|mut endpoint| {
+                    let address = endpoint["address"].take();
+                    let text = if v6 { format!("fd00::{address}") } else { format!("10.0.0.{address}") };
+                    endpoint["addresses"] = json!([text]);
+                    endpoint
+                })
+                .collect();
+            let ports: Vec<Value> = ports
+                .into_iter()
+                .map(|(name, number)| json!({ "name": (["", "a", "b"][name]), "port": number }))
+                .collect();
+            let mut metadata = json!({ "labels": { "kubernetes.io/service-name": format!("s{service}") } });
+            if let Some(trigger) = trigger {
+                metadata["annotations"] = json!({
+                    "endpoints.kubernetes.io/last-change-trigger-time": format!("2026-01-01T00:00:0{trigger}Z")
+                });
+            }
+            json!({
+                "metadata": metadata,
+                "addressType": (if v6 { "IPv6" } else { "IPv4" }),
+                "endpoints": endpoints,
+                "ports": ports,
+            })
+        })
+}
+
+fn service() -> impl Strategy<Value = Value> {
+    let ip = prop_oneof![3 => Just("10.96.0.1"), 1 => Just("None")];
+    let kind = prop_oneof![5 => Just("ClusterIP"), 1 => Just("ExternalName")];
+    (ip, kind, any::<bool>()).prop_map(|(ip, kind, v6_first)| {
+        let families = if v6_first {
+            ["IPv6", "IPv4"]
+        } else {
+            ["IPv4", "IPv6"]
+        };
+        json!({
+            "metadata": {},
+            "spec": {
+                "type": kind, "clusterIP": ip, "externalName": "x.example.com", "ipFamilies": families,
+                "ports": [{ "name": "a", "port": 80 }],
+            },
+        })
+    })
+}
+
+fn node() -> impl Strategy<Value = Value> {
+    (0_u8..2).prop_map(|region| {
+        json!({ "metadata": { "labels": {
+            "topology.kubernetes.io/region": format!("r{region}"), "topology.kubernetes.io/zone": "nz",
+        } } })
+    })
+}
+
+fn name(kind: Kind, at: usize) -> String {
+    let prefix = match kind {
+        Kind::Service => "s",
+        Kind::Slice => "e",
+        Kind::Node => "n",
+    };
+    format!("{prefix}{at}")
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..SERVICES, service()).prop_map(|(at, object)| Step::Tell(Kind::Service, at, object)),
+        12 => (0..SLICES, slice()).prop_map(|(at, object)| Step::Tell(Kind::Slice, at, object)),
+        1 => (0..NODES, node()).prop_map(|(at, object)| Step::Tell(Kind::Node, at, object)),
+        1 => (0..SERVICES).prop_map(|at| Step::Delete(Kind::Service, at)),
+        3 => (0..SLICES).prop_map(|at| Step::Delete(Kind::Slice, at)),
+        1 => Just(Step::List),
+        2 => (1_u64..150).prop_map(Step::Pass),
+        3 => Just(Step::Take),
+    ]
+}
+
+/// The objects that there are, with their versions.
+#[derive(Debug, Default, Clone)]
+struct World {
+    objects: BTreeMap<(Kind, String), Value>,
+    /// Whoever was a node once.
+    nodes: BTreeMap<String, Value>,
+    version: u64,
+}
+
+impl World {
+    fn tell(&mut self, kind: Kind, at: usize, mut object: Value) -> Value {
+        self.version += 1;
+        let name = name(kind, at);
+        object["metadata"]["name"] = json!(name);
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        if kind != Kind::Node {
+            object["metadata"]["namespace"] = json!("demo");
+        }
+        if kind == Kind::Node {
+            self.nodes.insert(name.clone(), object.clone());
+        }
+        self.objects.insert((kind, name), object.clone());
+        object
+    }
+
+    fn of(&self, kind: Kind) -> Vec<Value> {
+        let objects = self.objects.iter().filter(|((held, _), _)| *held == kind);
+        objects.map(|(_, object)| object.clone()).collect()
+    }
+}
+
+type Picture = BTreeMap<String, (ContentHash, Vec<String>, Vec<String>)>;
+
+fn describe(endpoints: &EndpointSet) -> Vec<String> {
+    let line = |endpoint: &Endpoint| {
+        let status = endpoint.claims().next().unwrap().status;
+        format!(
+            "{:?} {} {:?} {:?} {status} {} {:?}",
+            endpoint.addresses(),
+            endpoint.id(),
+            endpoint.ports(),
+            endpoint.health(),
+            endpoint.hostname(),
+            endpoint.locality()
+        )
+    };
+    let mut lines: Vec<String> = endpoints.iter().map(|endpoint| line(endpoint)).collect();
+    lines.sort();
+    lines
+}
+
+fn picture(cluster: &Cluster) -> Picture {
+    let records = cluster.index.records(None);
+    records
+        .map(|record| {
+            let ports = record.meta().ports().iter().map(|port| format!("{port:?}"));
+            (
+                record.id().to_string(),
+                (
+                    record.endpoints().content_hash(),
+                    describe(record.endpoints()),
+                    ports.collect(),
+                ),
+            )
+        })
+        .collect()
+}
+
+/// The last versions alone, in the order that is simplest: everything is worked out once.
+fn plainly(world: &World) -> Picture {
+    let mut cluster = Cluster::with(Duration::ZERO);
+    let nodes: Vec<Value> = world.nodes.values().cloned().collect();
+    cluster.list(Kind::Node, &nodes);
+    cluster.list(Kind::Slice, &world.of(Kind::Slice));
+    cluster.list(Kind::Service, &world.of(Kind::Service));
+    cluster.take();
+    picture(&cluster)
+}
+
+fn listed(cluster: &mut Cluster, world: &World) {
+    for kind in [Kind::Slice, Kind::Service, Kind::Node] {
+        cluster.list(kind, &world.of(kind));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_history_ends_in_what_the_last_versions_say(
+        steps in prop::collection::vec(step(), 1..40),
+        delayed in any::<bool>(),
+    ) {
+        let delay = if delayed { super::DELAY } else { Duration::ZERO };
+        let mut cluster = Cluster::with(delay);
+        let mut world = World::default();
+        let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut take = |cluster: &mut Cluster| {
+            let mut seen = Vec::new();
+            for change in cluster.take() {
+                match change {
+                    Change::Apply { record, .. } => {
+                        let id = record.id().to_string();
+                        assert!(!seen.contains(&id), "told twice");
+                        seen.push(id.clone());
+                        registry_core::fuzzing::check_record(&record);
+                        told.insert(id, describe(record.endpoints()));
+                    }
+                    Change::Delete { id, .. } => {
+                        assert!(told.remove(&id.to_string()).is_some(), "nobody was told of {id}");
+                    }
+                }
+            }
+            told.clone()
+        };
+        for step in steps {
+            match step {
+                Step::Tell(kind, at, object) => {
+                    let object = world.tell(kind, at, object);
+                    let bytes = object.to_string();
+                    cluster.index.apply(kind, bytes.as_bytes(), Source::Watched, cluster.now).unwrap();
+                }
+                Step::Delete(kind, at) => {
+                    if let Some(object) = world.objects.remove(&(kind, name(kind, at))) {
+                        cluster.delete(kind, &object);
+                    }
+                }
+                Step::List => listed(&mut cluster, &world),
+                Step::Pass(millis) => cluster.pass(Duration::from_millis(millis)),
+                Step::Take => { take(&mut cluster); }
+            }
+        }
+        cluster.pass(super::DELAY);
+        let told = take(&mut cluster);
+        let expected = plainly(&world);
+        prop_assert_eq!(picture(&cluster), expected.clone());
+        prop_assert_eq!(cluster.index.next_due(), None);
+        let expected: BTreeMap<String, Vec<String>> =
+            expected.into_iter().map(|(id, (_, endpoints, _))| (id, endpoints)).collect();
+        prop_assert_eq!(told, expected, "what was told differs from what is");
+        listed(&mut cluster, &world);
+        prop_assert!(cluster.take().is_empty(), "the same again is a change");
+    }
+}
