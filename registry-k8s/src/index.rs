@@ -13,28 +13,25 @@
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod locality;
 mod nodes;
+mod objects;
 mod resolve;
 mod service;
 mod shelf;
 mod unread;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry_core::{
-    Endpoint, ErrorKind, Interner, PortDefaults, RegistryError, ServiceId, ServiceRecord, Str,
-};
+use registry_core::{Interner, PortDefaults, RegistryError, ServiceId, ServiceRecord, Str};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::nodes::Nodes;
-use self::service::{Object, Service, Slice, Tools, Until};
-use self::shelf::Shelf;
+use self::service::{Object, Service, Tools, Until};
 use self::unread::Unread;
-use crate::error::short;
-use crate::map::endpoints::{SaidPlace, Surroundings, locality, rebuilt};
 use crate::{map, wire};
 
 /// The kinds of object that are joined.
@@ -368,223 +365,6 @@ impl Index {
         self.unread.services()
     }
 
-    // === one object ===
-
-    /// True where an object is held in this very version. It counts as seen; nothing is allocated.
-    fn is_known(&mut self, kind: Kind, object: &[u8]) -> bool {
-        let again = |(part, listing): (&Part, &Listing)| part.kind == kind && listing.again;
-        if !self.listings.iter().any(again) {
-            return false;
-        }
-        let Ok(head) = serde_json::from_slice::<wire::Head<wire::Identity<'_>>>(object) else {
-            return false;
-        };
-        let metadata = &head.metadata;
-        let version = Version::of(&metadata.uid, &metadata.resource_version);
-        let (namespace, name) = (&*metadata.namespace, &*metadata.name);
-        if !self.see(kind, namespace, name, version) {
-            return false;
-        }
-        self.unread.clear(kind, namespace, name);
-        true
-    }
-
-    /// True where an object is held in this version; then it counts as seen.
-    fn see(&mut self, kind: Kind, namespace: &str, name: &str, version: Version) -> bool {
-        let seen = self.now_seen;
-        if kind == Kind::Node {
-            return self.nodes.see(name, version, seen);
-        }
-        match self.held(kind, namespace, name) {
-            Some((held, held_seen)) if held.is(version) => {
-                *held_seen = seen;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The version and the mark of an object that is held.
-    fn held(&mut self, kind: Kind, namespace: &str, name: &str) -> Option<(Version, &mut u64)> {
-        let namespace = self.namespaces.get_mut(namespace)?;
-        match kind {
-            Kind::Service => {
-                let object = namespace.services.get_mut(name)?.object.as_mut()?;
-                Some((object.version, &mut object.seen))
-            }
-            Kind::Slice => {
-                let owner = namespace.owners.get(name)?;
-                let slice = namespace.services.get_mut(owner)?.slice_mut(name)?;
-                Some((slice.version, &mut slice.seen))
-            }
-            Kind::Node => None,
-        }
-    }
-
-    fn apply_service(&mut self, object: &[u8], source: Source) -> Result<(), String> {
-        let read = wire::named::<wire::Service<'_>>(object, |read| &read.metadata.name);
-        let service = read.map_err(|error| error.to_string())?;
-        let metadata = &service.metadata;
-        let (namespace, name) = (&*metadata.namespace, &*metadata.name);
-        self.unread.clear(Kind::Service, namespace, name);
-        let version = Version::of(&metadata.uid, &metadata.resource_version);
-        if self.see(Kind::Service, namespace, name, version) {
-            return Ok(());
-        }
-        let mapped = map::service::service(&service, &self.mapping, &mut self.interner);
-        let object = Object {
-            version,
-            seen: self.now_seen,
-            meta: mapped.meta,
-            ports: mapped.ports,
-            terms: mapped.terms,
-        };
-        self.set_object(namespace, name, Some(object), source);
-        Ok(())
-    }
-
-    fn apply_slice(&mut self, object: &[u8], source: Source, now: Instant) -> Result<(), String> {
-        let read = wire::named::<wire::Slice<'_>>(object, |read| &read.metadata.name);
-        let slice = read.map_err(|error| error.to_string())?;
-        let metadata = &slice.metadata;
-        let (namespace, name) = (&*metadata.namespace, &*metadata.name);
-        let version = Version::of(&metadata.uid, &metadata.resource_version);
-        if self.see(Kind::Slice, namespace, name, version) {
-            self.unread.clear(Kind::Slice, namespace, name);
-            return Ok(());
-        }
-        let until = self.until(namespace, source, now);
-        let owner = metadata.labels.get(wire::SERVICE_NAME);
-        if owner.is_empty() {
-            self.unread.clear(Kind::Slice, namespace, name);
-            self.drop_slice(namespace, name, until, source);
-            return Ok(());
-        }
-        let mapped = self.map_slice(&slice, owner, version)?;
-        self.unread.clear(Kind::Slice, namespace, name);
-        let before = self
-            .namespaces
-            .get(namespace)
-            .and_then(|held| held.owners.get(name));
-        if before.is_some_and(|before| *before != owner) {
-            self.drop_slice(namespace, name, Until::Now, source);
-        }
-        let (slice_name, owner) = (mapped.name.clone(), self.interner.text(owner));
-        let namespace = self.interner.text(namespace);
-        let held = self.namespaces.entry(namespace.clone()).or_default();
-        held.owners.insert(slice_name.clone(), owner.clone());
-        held.services.entry(owner.clone()).or_default();
-        self.change(&namespace, &owner, source, |service, tools| {
-            service.set_slice(&slice_name, Some(mapped), until, tools)
-        });
-        Ok(())
-    }
-
-    fn apply_node(&mut self, object: &[u8]) -> Result<(), String> {
-        let read = wire::named::<wire::Head<wire::Metadata<'_>>>(object, |read| &read.metadata.name);
-        let metadata = read.map_err(|error| error.to_string())?.metadata;
-        self.unread.clear(Kind::Node, "", &metadata.name);
-        let version = Version::of(&metadata.uid, &metadata.resource_version);
-        if !self.nodes.see(&metadata.name, version, self.now_seen) {
-            self.nodes.apply(&metadata, self.now_seen, &mut self.interner);
-        }
-        Ok(())
-    }
-
-    /// Maps a slice. Endpoints that are as they were stay the allocations that they were.
-    fn map_slice(&mut self, slice: &wire::Slice<'_>, owner: &str, version: Version) -> Result<Slice, String> {
-        let metadata = &slice.metadata;
-        let held = self.namespaces.get(&*metadata.namespace);
-        let service = held.and_then(|held| held.services.get(owner));
-        let old = service.and_then(|service| service.slice(&metadata.name));
-        let ports = map::ports::of_slice(&slice.ports, &self.mapping.ports, &mut self.interner);
-        let surroundings = Surroundings {
-            mapping: &self.mapping,
-            headless: service.is_some_and(Service::is_headless),
-            nodes: &|name| self.nodes.place(name),
-        };
-        let mapped = map::endpoints::endpoints(slice, &ports, surroundings, &mut self.interner)?;
-        let mut said = HashMap::new();
-        let mut endpoints = Vec::with_capacity(mapped.len());
-        for one in mapped {
-            let known = old.and_then(|old| {
-                let mut held = old.shelf.at(one.endpoint.address()).iter();
-                held.find(|held| ***held == one.endpoint).cloned()
-            });
-            let endpoint = known.unwrap_or_else(|| Arc::new(one.endpoint));
-            if !is_plain(&one.said, &endpoint) {
-                said.insert(Arc::as_ptr(&endpoint), one.said);
-            }
-            endpoints.push(endpoint);
-        }
-        let shelf = Shelf::new(endpoints);
-        let said = shelf.all().iter().enumerate().filter_map(|(at, endpoint)| {
-            let said = said.get(&Arc::as_ptr(endpoint))?;
-            Some((at, said.clone()))
-        });
-        Ok(Slice {
-            name: Str::from(&*metadata.name),
-            version,
-            seen: self.now_seen,
-            trigger: map::text::nanos(&metadata.annotations.last_change_trigger_time).unwrap_or(0),
-            ports,
-            said: said.collect(),
-            shelf,
-        })
-    }
-
-    /// What cannot be read is told, and counts as seen: what was known of it stays.
-    fn refuse(&mut self, kind: Kind, object: &[u8], problem: &str, is_there: bool) -> Unreadable {
-        let lenient: Option<wire::Head<wire::Lenient<'_>>> = serde_json::from_slice(object).ok();
-        let lenient = lenient
-            .map(|head| head.metadata)
-            .filter(|metadata| !metadata.name.is_empty());
-        let Some(metadata) = lenient else {
-            for (part, listing) in &mut self.listings {
-                listing.blind |= part.kind == kind;
-            }
-            let message = format!("{}: {}", kind.as_str(), short(problem, 400));
-            return Unreadable {
-                service: None,
-                error: Arc::new(RegistryError::new(ErrorKind::Malformed, message)),
-            };
-        };
-        let (namespace, name) = (&*metadata.namespace, &*metadata.name);
-        let owner = match kind {
-            Kind::Service => name.to_owned(),
-            Kind::Slice => metadata.service(),
-            Kind::Node => String::new(),
-        };
-        let held = self.namespaces.get(namespace);
-        let owner = match held.and_then(|held| held.owners.get(name)) {
-            Some(held) if owner.is_empty() && kind == Kind::Slice => held.to_string(),
-            _ => owner,
-        };
-        let seen = self.now_seen;
-        match kind {
-            Kind::Node => self.nodes.keep(name, seen),
-            Kind::Service | Kind::Slice => {
-                if let Some((_, held)) = self.held(kind, namespace, name) {
-                    *held = seen;
-                }
-            }
-        }
-        let group = self.interner.text(namespace);
-        let service = (!owner.is_empty()).then(|| ServiceId::new(group.clone(), group, owner));
-        let place = if namespace.is_empty() {
-            short(name, 253)
-        } else {
-            format!("{}/{}", short(namespace, 253), short(name, 253))
-        };
-        let message = format!("{} {place}: {}", kind.as_str(), short(problem, 400));
-        let error = Arc::new(RegistryError::new(ErrorKind::Malformed, message));
-        if is_there {
-            self.unread
-                .note(kind, (namespace, name), service.clone(), error.clone(), seen);
-        }
-        Unreadable { service, error }
-    }
-
     // === one service ===
 
     /// How long what a slice does not say any more stays.
@@ -642,6 +422,8 @@ impl Index {
         let mut tools = Tools {
             interner: &mut self.interner,
             ports: &self.mapping.ports,
+            // So a service never has more than some ten lots of them, however quickly it changes.
+            grain: self.mapping.removal_delay / 8,
         };
         let lost = change(service, &mut tools);
         service.absent |= lost && source == Source::Listed;
@@ -682,91 +464,6 @@ impl Index {
         let slices = services.flat_map(Service::slices);
         let missing = slices.filter(|slice| slice.seen < since);
         missing.map(|slice| slice.name.clone()).collect()
-    }
-
-    // === nodes ===
-
-    fn services(&self) -> impl Iterator<Item = (&Str, &Str, &Service)> {
-        self.namespaces.iter().flat_map(|(namespace, held)| {
-            let services = held.services.iter();
-            services.map(move |(name, service)| (namespace, name, service))
-        })
-    }
-
-    /// Endpoints follow their nodes.
-    fn relocate(&mut self) {
-        let moved = self.nodes.take_moved();
-        if moved.is_empty() {
-            return;
-        }
-        let affected: Vec<(Str, Str)> = self
-            .services()
-            .filter(|(_, _, service)| {
-                let slices = service.slices().iter();
-                let mut endpoints = slices.flat_map(|slice| slice.shelf.all());
-                endpoints.any(|endpoint| moved.contains(endpoint.node()))
-            })
-            .map(|(namespace, name, _)| (namespace.clone(), name.clone()))
-            .collect();
-        for (namespace, name) in affected {
-            let held = self.namespaces.get(&namespace);
-            let Some(service) = held.and_then(|held| held.services.get(&name)) else {
-                continue;
-            };
-            let mut changed = Vec::new();
-            for (number, slice) in service.slices().iter().enumerate() {
-                for (at, endpoint) in slice.shelf.all().iter().enumerate() {
-                    if !moved.contains(endpoint.node()) {
-                        continue;
-                    }
-                    let said = slice.said(at);
-                    let locality = locality(&said, self.nodes.place(endpoint.node()));
-                    if locality != *endpoint.locality() {
-                        let endpoint = rebuilt(endpoint).locality(locality);
-                        let endpoint = Arc::new(endpoint.build_in(&mut self.interner));
-                        let said = (!is_plain(&said, &endpoint)).then_some(said);
-                        changed.push((number, at, endpoint, said));
-                    }
-                }
-            }
-            self.change(&namespace, &name, Source::Watched, |service, tools| {
-                service.relocate(changed, tools);
-                false
-            });
-        }
-    }
-
-    fn forget_nodes(&mut self) {
-        if !self.nodes.is_overfull() {
-            return;
-        }
-        let mut named = HashSet::new();
-        for (_, _, service) in self.services() {
-            for endpoint in service.slices().iter().flat_map(|slice| slice.shelf.all()) {
-                if !named.contains(endpoint.node()) {
-                    named.insert(endpoint.node().clone());
-                }
-            }
-        }
-        self.nodes.forget(&named);
-    }
-}
-
-/// True where what a slice says of the place of an endpoint can be seen from the endpoint: its zone, and no region.
-fn is_plain(said: &SaidPlace, endpoint: &Endpoint) -> bool {
-    said.region.is_empty() && said.zone == endpoint.locality().zone
-}
-
-impl Slice {
-    /// What it says of the place of an endpoint.
-    fn said(&self, at: usize) -> SaidPlace {
-        match self.said.binary_search_by_key(&at, |(held, _)| *held) {
-            Ok(found) => self.said[found].1.clone(),
-            Err(_) => SaidPlace {
-                region: Str::default(),
-                zone: self.shelf.all()[at].locality().zone.clone(),
-            },
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use registry_core::{
     Address, Endpoint, EndpointSet, Interner, PortDefaults, ServiceMeta, ServicePort, ServiceRecord, Str,
@@ -82,10 +83,22 @@ pub(super) enum Until {
     Listed,
 }
 
+impl Until {
+    /// True where the two need not be told apart.
+    fn is_close_to(self, later: Self, grain: Duration) -> bool {
+        match (self, later) {
+            (Self::Due(due), Self::Due(later)) => due <= later && later <= due + grain,
+            _ => self == later,
+        }
+    }
+}
+
 /// What a change is made with.
 pub(super) struct Tools<'a> {
     pub(super) interner: &'a mut Interner,
     pub(super) ports: &'a PortDefaults,
+    /// Removals that are due within such a time of each other are made together.
+    pub(super) grain: Duration,
 }
 
 /// What can change with an address: everything of one id, or of an id without a uid what is at that address.
@@ -174,13 +187,14 @@ impl Service {
         self.endpoints = record.endpoints().clone();
     }
 
-    // === changes; true where endpoints were lost ===
+    // === changes; true where endpoints were lost, or the service ===
 
     /// The Service is like this now, or is no more.
     pub(super) fn set_object(&mut self, object: Option<Object>, tools: &mut Tools<'_>) -> bool {
         let was_headless = self.is_headless();
         let (before, after) = (self.terms(), object.as_ref().map(|object| &object.terms));
         let same_terms = before == after && self.object.is_some();
+        let removed = self.object.is_some() && object.is_none();
         self.object = object;
         if self.is_headless() != was_headless {
             self.name_endpoints(tools);
@@ -190,7 +204,8 @@ impl Service {
         }
         self.complete_ports(tools);
         let slices_as_before = same_terms && self.counts_slices();
-        !slices_as_before && self.rebuild(tools)
+        let lost = !slices_as_before && self.rebuild(tools);
+        lost || removed
     }
 
     /// A slice is like this now, or is no more.
@@ -219,6 +234,7 @@ impl Service {
             .collect();
         let had_leaving = !self.leaving.is_empty();
         let (name, endpoints) = (name.clone(), new.clone());
+        let grain = tools.grain;
         let lost = self.change(&touched, &endpoints, tools, |service| {
             let old = service.put(&name, slice);
             if !service.counts_slices() {
@@ -244,7 +260,7 @@ impl Service {
             }
             service.leaving.retain(|leaving| !leaving.shelf.all().is_empty());
             if let (Some(old), true) = (old, until != Until::Now) {
-                service.linger(&old, &touched, until);
+                service.linger(&old, &touched, until, grain);
             }
         });
         if ports_change || had_leaving || !self.leaving.is_empty() {
@@ -319,7 +335,7 @@ impl Service {
     }
 
     /// What a slice said at these addresses and no slice says now stays for a while, unless something is in its place.
-    fn linger(&mut self, old: &Slice, touched: &HashSet<Address>, until: Until) {
+    fn linger(&mut self, old: &Slice, touched: &HashSet<Address>, until: Until, grain: Duration) {
         let mut stays: Vec<Arc<Endpoint>> = Vec::new();
         for address in touched {
             for endpoint in old.shelf.at(address) {
@@ -336,7 +352,11 @@ impl Service {
             return;
         }
         let ports = old.ports.iter().cloned();
-        match self.leaving.iter_mut().find(|leaving| leaving.until == until) {
+        match self
+            .leaving
+            .iter_mut()
+            .find(|leaving| leaving.until.is_close_to(until, grain))
+        {
             Some(leaving) => {
                 leaving.shelf.extend(stays);
                 for port in ports {
