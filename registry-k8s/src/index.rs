@@ -91,11 +91,9 @@ pub(crate) enum Change {
     Delete { id: ServiceId, explicit: bool },
 }
 
-/// An object that cannot be read. What was known of it stays.
+/// An object that cannot be read. What was known of it stays; its service is among [`Index::unreadable`].
 #[derive(Debug)]
 pub(crate) struct Unreadable {
-    /// The service that it belongs to, as far as that can be told.
-    pub(crate) service: Option<ServiceId>,
     /// Names the object and the field, what was found and what was expected.
     pub(crate) error: Arc<RegistryError>,
 }

@@ -150,8 +150,6 @@ fn check(index: &mut Index, now: Instant) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn what_was_captured_passes() {
         for object in crate::index::tests::captured() {

@@ -190,7 +190,6 @@ impl Index {
             }
             let message = format!("{}: {}", kind.as_str(), short(problem, 400));
             return Unreadable {
-                service: None,
                 error: Arc::new(RegistryError::new(ErrorKind::Malformed, message)),
             };
         };
@@ -225,8 +224,8 @@ impl Index {
         let error = Arc::new(RegistryError::new(ErrorKind::Malformed, message));
         if is_there {
             self.unread
-                .note(kind, (namespace, name), service.clone(), error.clone(), seen);
+                .note(kind, (namespace, name), service, error.clone(), seen);
         }
-        Unreadable { service, error }
+        Unreadable { error }
     }
 }

@@ -101,7 +101,7 @@ pub(crate) fn endpoints(
                 "endpoints[{at}].addresses[0]: found {found:?}, expected {expected}"
             ));
         };
-        mapped.push(one(endpoint, address, ports, surroundings, interner));
+        mapped.push(one(endpoint, &address, ports, surroundings, interner));
     }
     Ok(mapped)
 }
@@ -119,7 +119,7 @@ fn address(raw: &str, kind: AddressType) -> Option<Address> {
 
 fn one(
     endpoint: &wire::Endpoint<'_>,
-    address: Address,
+    address: &Address,
     ports: &[SlicePort],
     surroundings: Surroundings<'_>,
     interner: &mut Interner,
@@ -136,7 +136,7 @@ fn one(
     };
     let node = or(&endpoint.node_name, topology.get("kubernetes.io/hostname"));
     let hostname = if endpoint.hostname.is_empty() {
-        assigned(&address, headless)
+        assigned(address, headless)
     } else {
         Str::from(&*endpoint.hostname)
     };
@@ -145,7 +145,7 @@ fn one(
     };
     let (zones, hinted) = (names(&endpoint.hints.for_zones), names(&endpoint.hints.for_nodes));
     let mut builder = Endpoint::builder(address.clone())
-        .id(id(&endpoint.target_ref, &address))
+        .id(id(&endpoint.target_ref, address))
         .health(health(endpoint.conditions))
         .status(interner.text(status(endpoint.conditions)))
         .locality(locality(&said, nodes(node)))

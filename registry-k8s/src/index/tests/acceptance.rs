@@ -405,7 +405,8 @@ fn acceptance_22_one_object_of_a_wrong_shape_is_named_and_keeps_what_it_had() {
         let message = refused.error.to_string();
         assert!(message.starts_with("EndpointSlice demo/a: "), "{message}");
         assert!(message.contains("\"x\""), "{message}");
-        assert_eq!(refused.service.unwrap().to_string(), "demo/demo/web");
+        let broken: Vec<String> = cluster.index.unreadable().map(|(id, _)| id.to_string()).collect();
+        assert_eq!(broken, ["demo/demo/web"]);
         cluster
             .tell(Kind::Slice, slice("b", "web", &[pod("10.0.0.2", "q")]), source)
             .unwrap();
