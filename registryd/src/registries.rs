@@ -5,6 +5,7 @@
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod members;
+pub(crate) mod names;
 
 use std::path::Path;
 #[cfg(any(feature = "file", feature = "consul"))]

@@ -1,18 +1,18 @@
 //! `check`: everything that can be found out before the daemon runs.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
-use registry_core::ServiceRegistry;
+use registry_core::{Control, PortDefaults, RegistryId, ServiceRegistry};
 use serde_json::{Value, json};
 
 use super::Output;
 use super::output::{print, print_as, table, warn};
 use crate::config::{self, Config, RegistryConfig, Source};
 use crate::error::Error;
-use crate::registries;
+use crate::registries::{self, Built, Member, Members, names};
 
 /// How long a registry may take to answer.
 const PROBE: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub(super) async fn check(source: &Source, offline: bool, output: Output) -> Res
     }
     let mut backends = Vec::new();
     for registry in &config.registries {
-        backends.push((registry, registries::build(registry)?.registry));
+        backends.push((registry, registries::build(registry)?));
     }
     for warning in shared_defaults(&backends) {
         warn(&format!("warning: {warning}"));
@@ -39,12 +39,13 @@ pub(super) async fn check(source: &Source, offline: bool, output: Output) -> Res
             fine(source, &config)
         });
     }
-    let results = join_all(
+    let results: Vec<Value> = join_all(
         backends
-            .iter()
-            .map(|(registry, backend)| probe(registry, &**backend)),
+            .into_iter()
+            .map(|(registry, built)| entry(registry, built)),
     )
-    .await;
+    .await
+    .concat();
     let failed = results
         .iter()
         .any(|result| result["required"] == true && result["reachable"] == false);
@@ -64,16 +65,61 @@ fn fine(source: &Source, config: &Config) -> String {
     format!("{}: fine, {count} {registries}\n", source.label())
 }
 
-async fn probe(registry: &RegistryConfig, backend: &dyn ServiceRegistry) -> Value {
+/// What comes of asking a registry, and of asking each of its members.
+async fn entry(registry: &RegistryConfig, built: Built) -> Vec<Value> {
+    let Built {
+        registry: backend,
+        members,
+    } = built;
+    let (name, required) = (registry.id().as_str(), registry.required);
+    let Some(members) = members else {
+        return vec![probe(name, required, &*backend).await];
+    };
+    let found = async {
+        let found = members_of(registry, &*backend, members).await;
+        join_all(
+            found
+                .iter()
+                .map(|(id, member)| probe(id.as_str(), required, &*member.registry)),
+        )
+        .await
+    };
+    let (own, mut all) = tokio::join!(probe(name, required, &*backend), found);
+    all.insert(0, own);
+    all
+}
+
+/// The members of a registry, as far as they are found out in time. What hinders that is told by its own probe.
+async fn members_of(
+    registry: &RegistryConfig,
+    backend: &dyn ServiceRegistry,
+    mut members: Box<dyn Members>,
+) -> Vec<(RegistryId, Member)> {
+    let first = async {
+        let control = Control::new(registry.id().clone(), PortDefaults::default());
+        let mut watch = backend.watch(control).await.ok()?;
+        loop {
+            tokio::select! {
+                set = members.next() => return set,
+                batch = watch.next() => drop(batch?.ok()?),
+            }
+        }
+    };
+    let set = tokio::time::timeout(PROBE, first).await.ok().flatten();
+    set.map(|set| names::assign(registry.id(), set.members))
+        .unwrap_or_default()
+}
+
+async fn probe(name: &str, required: bool, backend: &dyn ServiceRegistry) -> Value {
     let problem = match tokio::time::timeout(PROBE, backend.probe()).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.report()),
         Err(_) => Some(format!("no answer within {} s", PROBE.as_secs())),
     };
     json!({
-        "name": registry.id().as_str(),
+        "name": name,
         "kind": backend.kind(),
-        "required": registry.required,
+        "required": required,
         "reachable": problem.is_none(),
         "problem": problem,
     })
@@ -101,10 +147,10 @@ fn results_table(value: &Value) -> String {
 }
 
 /// Registries whose services have the same names only because nobody named them otherwise.
-fn shared_defaults(backends: &[(&RegistryConfig, Arc<dyn ServiceRegistry>)]) -> Vec<String> {
+fn shared_defaults(backends: &[(&RegistryConfig, Built)]) -> Vec<String> {
     let mut by_template = BTreeMap::<String, Vec<&str>>::new();
     let mut warnings = Vec::new();
-    for (registry, backend) in backends
+    for (registry, built) in backends
         .iter()
         .filter(|(registry, _)| registry.hostname.is_none())
     {
@@ -117,7 +163,7 @@ fn shared_defaults(backends: &[(&RegistryConfig, Arc<dyn ServiceRegistry>)]) -> 
             ));
             continue;
         }
-        let names = by_template.entry(backend.default_hostname()).or_default();
+        let names = by_template.entry(built.registry.default_hostname()).or_default();
         names.push(registry.id().as_str());
     }
     by_template.retain(|_, names| names.len() > 1);

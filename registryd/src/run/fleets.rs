@@ -6,7 +6,6 @@
 //! ```
 
 mod memory;
-mod names;
 mod roster;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::daemon::{Daemon, SERVICES, errors, output};
+use crate::daemon::{Daemon, SERVICES, errors, output, printed};
 
 /// The kubeconfig of a cluster at which nobody listens.
 fn kubeconfig(port: u16) -> String {
@@ -158,6 +158,16 @@ fn check_warns_of_members_that_share_default_hostnames_and_names_a_wrong_kubecon
     let check = || output(path, &["check", "--config", "registryd.yaml"]);
     let fine = check();
     assert_eq!(fine.status.code(), Some(0), "{}", errors(&fine));
+    // The list is fine, and who is on it is asked as well.
+    let table = printed(&fine);
+    assert!(
+        table
+            .lines()
+            .any(|line| line.starts_with("clusters ") && line.ends_with(" fine")),
+        "{table}"
+    );
+    let member = |line: &str| line.starts_with("clusters/a ") && line.contains("http://127.0.0.1:1");
+    assert!(table.lines().any(member), "{table}");
     assert!(errors(&fine).contains("warning: all members of registry clusters rely on the default hostname"));
 
     std::fs::write(path.join("clusters.d/b.yaml"), "{").unwrap();
@@ -169,8 +179,8 @@ fn check_warns_of_members_that_share_default_hostnames_and_names_a_wrong_kubecon
     let wrong = check();
     assert_eq!(wrong.status.code(), Some(1));
     assert!(
-        crate::daemon::printed(&wrong).contains("clusters.d/b.yaml"),
+        printed(&wrong).contains("clusters.d/b.yaml"),
         "{}",
-        crate::daemon::printed(&wrong)
+        printed(&wrong)
     );
 }

@@ -7,8 +7,7 @@ use registry_core::{Discovery, RegistryId, RegistryOptions};
 
 use super::super::leave::{Leaving, Wait, leave};
 use super::memory::{Known, Memory};
-use super::names;
-use crate::registries::Member;
+use crate::registries::{Member, names};
 
 /// What stands for a member's backend; `None` of one that is remembered and was not heard of since.
 type Fingerprint = Option<u128>;

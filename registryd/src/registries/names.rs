@@ -3,7 +3,7 @@
 use registry_core::RegistryId;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::registries::Member;
+use super::Member;
 
 /// Letters of a suffix that tells names apart.
 const SUFFIX: usize = 8;
@@ -11,7 +11,7 @@ const SUFFIX: usize = 8;
 /// Gives each member the name of its registry. It depends on the set alone, not on its order: of several that would
 /// have the same name, the one keeps it that was called so from the beginning, or else the first; the others get a
 /// suffix, as do names that are too long.
-pub(super) fn assign(entry: &RegistryId, mut members: Vec<Member>) -> Vec<(RegistryId, Member)> {
+pub(crate) fn assign(entry: &RegistryId, mut members: Vec<Member>) -> Vec<(RegistryId, Member)> {
     members.sort_by_cached_key(|member| {
         let plain = RegistryId::member(entry, &member.name).ok();
         let altered = plain
