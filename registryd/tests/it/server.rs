@@ -1,4 +1,5 @@
-//! The daemon in front of a real Consul.
+//! The daemon in front of real servers.
 
 mod consul;
+mod kubernetes;
 mod merged;
