@@ -11,6 +11,7 @@
 //!
 //!  conformance: does a backend keep its contract? · scripted: a backend that does as it is told
 //!  servers: where they are installed · ports: where they listen · wait: deadlines · sockets: connections
+//!  witness: what was ever missing of what is published
 //! ```
 //!
 //! Nothing that a test starts outlives it, and nothing is waited for without a deadline. A server that is not
@@ -111,6 +112,7 @@ pub mod scripted;
 pub mod servers;
 pub mod sockets;
 pub mod wait;
+pub mod witness;
 
 pub use error::Error;
 pub use proxy::{Fault, FaultProxy, Logged, Match, Rule, RuleId};

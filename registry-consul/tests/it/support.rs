@@ -1,7 +1,6 @@
 //! What the tests share: a discovery over one Consul registry, and waiting for what it publishes.
 
 pub(crate) mod real;
-pub(crate) mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,12 +6,12 @@ use futures_util::future::join_all;
 use registry_consul::ConsulConfig;
 use registry_core::{Discovery, Guard, Phase};
 use registry_testkit::consul::{Consul, service_name};
+use registry_testkit::witness::Witness;
 use registry_testkit::{FaultProxy, wait};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
-use crate::support::witness::Witness;
 use crate::support::{
     config, discover, discover_guarded, phase, service, status, until, until_phase, until_statuses,
 };

@@ -9,12 +9,12 @@ use futures_util::future::join_all;
 use registry_consul::ConsulConfig;
 use registry_core::{Discovery, Guard, Timestamp};
 use registry_testkit::consul::{Consul, ConsulApi, node_name, service_name};
+use registry_testkit::witness::{Witness, endpoints};
 use registry_testkit::{FaultProxy, servers, wait};
 use serde_json::json;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
-use crate::support::witness::{Witness, endpoints};
 use crate::support::{config, discover_guarded, service, status, until};
 
 const SERVICES: usize = 20;
