@@ -4,14 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream;
-use registry_core::{Control, ErrorKind, EventStream, RegistryError, ServiceRegistry, async_trait};
+use bytes::BytesMut;
+use futures_util::{StreamExt, stream};
+use registry_core::{Control, ErrorKind, EventStream, RegistryError, ServiceRegistry, async_trait, duration};
+use tokio::time::timeout;
 
 use crate::access::{ApiServer, Origin};
 use crate::config::KubernetesConfig;
 use crate::error::Error;
 use crate::session::Session;
 use crate::transport::{Ask, Form, Transport};
+use crate::watch;
 
 /// The services of one Kubernetes cluster.
 ///
@@ -77,6 +80,44 @@ impl KubernetesRegistry {
     }
 }
 
+impl KubernetesRegistry {
+    /// Reads one page: the head alone would say of a proxy in between that all is well.
+    async fn probe_list(&self, path: String) -> Result<(), RegistryError> {
+        let patience = self.config.request_timeout;
+        let ask = Ask {
+            path: path.clone(),
+            form: Form::Metadata,
+            watch: false,
+            patience,
+        };
+        let mut pieces = self.server.get(ask).await.map_err(|refusal| refusal.error)?;
+        let asked = format!("GET {}{path}", self.server.base());
+        let mut body = BytesMut::new();
+        let read = async {
+            while let Some(piece) = pieces.next().await {
+                body.extend_from_slice(&piece?);
+                if body.len() > self.config.max_page_bytes {
+                    let most = self.config.max_page_bytes;
+                    let text = format!("{asked}: found more than {most} bytes, expected one object");
+                    return Err(RegistryError::new(ErrorKind::Limit, text));
+                }
+            }
+            Ok(())
+        };
+        match timeout(patience, read).await {
+            Ok(read) => read?,
+            Err(_) => {
+                let text = format!(
+                    "{asked}: the answer did not end within {}",
+                    duration::format(patience)
+                );
+                return Err(RegistryError::new(ErrorKind::Unreachable, text));
+            }
+        }
+        watch::is_list(&asked, &body.freeze())
+    }
+}
+
 /// What is wrong with local settings, as an error of the registry.
 fn unusable(error: Error) -> RegistryError {
     RegistryError::new(ErrorKind::Configuration, error.to_string()).with_source(error)
@@ -117,14 +158,8 @@ impl ServiceRegistry for KubernetesRegistry {
             ("/api/v1", "services"),
             ("/apis/discovery.k8s.io/v1", "endpointslices"),
         ] {
-            let ask = Ask {
-                path: format!("{group}{field}/{plural}?limit=1"),
-                form: Form::Metadata,
-                watch: false,
-                patience: self.config.request_timeout,
-            };
-            // The head of the answer says all that is asked.
-            drop(self.server.get(ask).await.map_err(|refusal| refusal.error)?);
+            self.probe_list(format!("{group}{field}/{plural}?limit=1"))
+                .await?;
         }
         Ok(())
     }

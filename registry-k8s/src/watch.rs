@@ -108,6 +108,13 @@ pub(crate) enum Told {
     Failed(Arc<RegistryError>),
 }
 
+/// Whether the body of an answer is a list, as its first page or as a whole: not another document, and not half of one.
+pub(crate) fn is_list(asked: &str, body: &Bytes) -> Result<(), RegistryError> {
+    page::parse(asked, body)
+        .map(drop)
+        .map_err(|refusal| refusal.error)
+}
+
 /// One resource, kept up to date for as long as it is polled. Dropping it ends its requests.
 pub(crate) struct Feed {
     transport: Arc<dyn Transport>,
