@@ -1,4 +1,5 @@
-//! Black-box tests of the crate, through its public API.
+//! Black-box tests of the crate, through its public API: against real API servers, and fleets of clusters.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 #![allow(
     clippy::unwrap_used,
@@ -6,3 +7,5 @@
 )]
 
 mod fleet;
+mod server;
+mod support;

@@ -1,0 +1,4 @@
+//! Against a real API server.
+
+mod conformance;
+mod life;
