@@ -110,7 +110,7 @@ impl Session {
             };
             tokio::select! {
                 Some(step) = self.running.next() => self.take_in(step),
-                (before, after) = self.identity.changed() => self.swapped(&before, &after),
+                (before, after) = self.identity.changed() => self.swapped(before.as_ref(), &after),
                 wish = self.control.resync_requested() => self.wish(wish),
                 () = removals => {}
             }
@@ -236,11 +236,18 @@ impl Session {
         }
     }
 
-    fn swapped(&mut self, before: &Str, after: &Str) {
-        tracing::warn!(
-            registry = %self.control.registry(), %before, %after,
-            "another cluster is behind the address now: everything is listed again"
-        );
+    fn swapped(&mut self, before: Option<&Str>, after: &Str) {
+        let registry = self.control.registry();
+        match before {
+            Some(before) => tracing::warn!(
+                %registry, %before, %after,
+                "another cluster is behind the address now: everything is listed again"
+            ),
+            None => tracing::info!(
+                %registry, %after,
+                "the server was in trouble before it was known which cluster it is: everything is listed again"
+            ),
+        }
         self.parts.list_again(|_| true);
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Identity {
     transport: Arc<dyn Transport>,
     patience: Duration,
     uid: Option<Str>,
+    /// There was trouble between the first word of the server and the first time that it was known.
+    late: bool,
     /// It should be looked at as soon as the server answers.
     due: bool,
     /// It cannot be had, and is not asked for again.
@@ -41,6 +43,7 @@ impl Identity {
             transport,
             patience,
             uid: None,
+            late: false,
             due: true,
             closed: false,
             asking: None,
@@ -49,6 +52,8 @@ impl Identity {
 
     /// The server was in trouble: when it answers again, it may be another one.
     pub(super) fn doubt(&mut self) {
+        let was_asked = self.asking.is_some() || !self.due;
+        self.late |= self.uid.is_none() && was_asked;
         self.due = true;
     }
 
@@ -60,8 +65,9 @@ impl Identity {
         }
     }
 
-    /// Resolves when it is another cluster than before: the uid before and now. Cancel safe.
-    pub(super) async fn changed(&mut self) -> (Str, Str) {
+    /// Resolves when it is another cluster than before, or may be: the uid before, where it was known, and now. Cancel
+    /// safe.
+    pub(super) async fn changed(&mut self) -> (Option<Str>, Str) {
         loop {
             let Some(asking) = &mut self.asking else {
                 return std::future::pending().await;
@@ -70,10 +76,15 @@ impl Identity {
             self.asking = None;
             match answer {
                 Answer::Never => self.closed = true,
-                Answer::NotNow => self.due = true,
+                Answer::NotNow => {
+                    self.due = true;
+                    self.late |= self.uid.is_none();
+                }
                 Answer::Uid(uid) => {
                     let before = self.uid.replace(uid.clone());
-                    if let Some(before) = before.filter(|before| *before != uid) {
+                    // What was listed before it was known may be another cluster's.
+                    let late = std::mem::take(&mut self.late);
+                    if late || before.as_ref().is_some_and(|before| *before != uid) {
                         return (before, uid);
                     }
                 }
@@ -123,4 +134,80 @@ fn uid(object: &[u8]) -> Option<Str> {
     }
     let object: Object = serde_json::from_slice(object).ok()?;
     (!object.metadata.uid.is_empty()).then(|| object.metadata.uid.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use futures_util::stream;
+    use registry_core::{ErrorKind, RegistryError, async_trait};
+
+    use super::*;
+    use crate::transport::Body;
+
+    /// The uids that are answered, one after the other; `None` where nobody answers.
+    #[derive(Debug)]
+    struct Uids(Mutex<VecDeque<Option<&'static str>>>);
+
+    #[async_trait]
+    impl Transport for Uids {
+        async fn get(&self, _: Ask) -> Result<Body, Refusal> {
+            let uid = self.0.lock().unwrap().pop_front().flatten();
+            let Some(uid) = uid else {
+                let error = RegistryError::new(ErrorKind::Unreachable, "nobody there");
+                return Err(Refusal::trouble(error));
+            };
+            let body = format!(r#"{{"metadata":{{"uid":"{uid}"}}}}"#);
+            Ok(Box::pin(stream::iter([Ok(body.into())])))
+        }
+    }
+
+    fn identity(uids: &[Option<&'static str>]) -> Identity {
+        let uids = Mutex::new(uids.iter().copied().collect());
+        Identity::new(Arc::new(Uids(uids)), Duration::from_secs(1))
+    }
+
+    /// Whether what is asked by now tells of another cluster.
+    fn change(identity: &mut Identity) -> Option<(Option<String>, String)> {
+        let (before, after) = identity.changed().now_or_never()?;
+        Some((before.map(|uid| uid.to_string()), after.to_string()))
+    }
+
+    #[tokio::test]
+    async fn another_uid_after_trouble_is_another_cluster() {
+        let mut identity = identity(&[Some("a"), Some("a"), Some("b")]);
+        identity.answers();
+        assert_eq!(change(&mut identity), None);
+        for changed in [None, Some((Some("a".to_owned()), "b".to_owned()))] {
+            identity.doubt();
+            identity.answers();
+            assert_eq!(change(&mut identity), changed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_uid_that_is_first_known_after_trouble_may_be_that_of_another_cluster() {
+        let late = Some((None, "b".to_owned()));
+        // The first question is not answered.
+        let mut unanswered = identity(&[None, Some("b")]);
+        unanswered.answers();
+        assert_eq!(change(&mut unanswered), None);
+        unanswered.doubt();
+        unanswered.answers();
+        assert_eq!(change(&mut unanswered), late);
+
+        // Trouble comes before its answer does.
+        let mut overtaken = identity(&[Some("b")]);
+        overtaken.answers();
+        overtaken.doubt();
+        assert_eq!(change(&mut overtaken), late);
+
+        // Trouble before the first word of the server is no reason.
+        let mut early = identity(&[Some("b")]);
+        early.doubt();
+        early.answers();
+        assert_eq!(change(&mut early), None);
+    }
 }
