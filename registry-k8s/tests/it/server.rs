@@ -1,4 +1,6 @@
 //! Against a real API server.
 
 mod conformance;
+mod expiry;
 mod life;
+mod restart;

@@ -1,6 +1,9 @@
 //! What the tests share: a server with a proxy in front of it, a discovery over one Kubernetes registry, and waiting for
 //! what it publishes.
 
+pub(crate) mod deltas;
+pub(crate) mod traffic;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
