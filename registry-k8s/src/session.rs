@@ -275,6 +275,8 @@ impl Session {
     fn tell(&mut self) {
         self.control.meter().set_connections(self.parts.connections());
         self.control.meter().set_note(self.note());
+        // Of fields that open below nothing is told yet: their listings say all of it.
+        self.tell_changes();
         if !self.fields.begun() {
             if self.first_is_complete() {
                 self.fields.begin();
@@ -286,7 +288,6 @@ impl Session {
         for field in self.open_fields() {
             self.tell_listing(Namespaces::scope(&field));
         }
-        self.tell_changes();
         let parts = &self.parts;
         let answered = |(_, missing): &mut (Scope, BTreeSet<Subject>)| {
             !missing.iter().any(|subject| parts.may_come(subject))
