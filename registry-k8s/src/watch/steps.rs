@@ -27,6 +27,9 @@ const SLACK: Duration = Duration::from_secs(1);
 const OVERTIME: Duration = Duration::from_secs(30);
 /// A replica that lags behind another one is asked so many times more before it counts as one from the past.
 const LAGS: u32 = 3;
+/// The least that a server is given to say whether it has a version: it waits three seconds for one that it does not have
+/// yet, and until it has said so nobody knows that its memory was wiped.
+const VERDICT: Duration = Duration::from_secs(6);
 /// A page is asked for so many times before the listing begins again.
 const PAGE_ATTEMPTS: u32 = 5;
 /// So many streaming lists that never end are enough to do without them.
@@ -89,7 +92,10 @@ impl Feed {
             Step::Check { .. } => (query::check(resource, &self.version), Form::Metadata, false),
         };
         let request = Request::new(&self.control, query::shown(&self.transport.base(), &path));
-        let patience = manner.patience;
+        let patience = match step {
+            Step::Check { .. } => manner.patience.max(VERDICT),
+            _ => manner.patience,
+        };
         let ask = Ask {
             path,
             form,
@@ -116,7 +122,8 @@ impl Feed {
             Ok(body) => body,
             Err(refusal) => return self.refused(step, refusal),
         };
-        let request = asking.into_request();
+        let mut request = asking.into_request();
+        request.answered_by(&self.transport.base());
         let Manner {
             patience,
             max_page_bytes,
