@@ -89,6 +89,13 @@ impl Request {
         }
     }
 
+    /// The server has answered. Where it is may not have been known before.
+    pub(super) fn answered_by(&mut self, base: &str) {
+        if self.asked.starts_with("GET /") {
+            self.asked.insert_str("GET ".len(), base);
+        }
+    }
+
     pub(super) fn has_failed(&mut self) {
         self.failed = true;
     }
@@ -279,7 +286,7 @@ impl WatchBody {
         }
         let what = format!(
             "nothing was heard for {}, and the server should have ended the watch after {}",
-            duration::format(self.heard.elapsed()),
+            duration::format(Duration::from_secs(self.heard.elapsed().as_secs())),
             duration::format(self.term)
         );
         Poll::Ready(Piece::Silent(self.request.error(ErrorKind::Unreachable, &what)))
