@@ -7,6 +7,7 @@
 //!         plugin, proxy ──┘          ▲ renewal: one at a time, built anew on 401, expiry, change
 //!                                    │
 //!  Transport::get ── ApiServer ──────┘──▶ body, cause
+//!                      └─ lease: for as long as there is one, the client stays
 //! ```
 //!
 //! TLS takes the process-wide cryptography provider of rustls. Where a program compiles one of them alone (this crate
@@ -22,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use self::body::Pieces;
 use self::cause::Cause;
 use self::environment::Environment;
+pub(crate) use self::lease::Lease;
 use self::renewal::{Missing, Pace, Renewal};
 use self::session::{Session, Settings};
 use self::source::Source;
@@ -35,6 +37,7 @@ mod cause;
 mod date;
 mod environment;
 mod kubeconfig;
+mod lease;
 mod plugin;
 mod proxy;
 mod renewal;

@@ -22,7 +22,7 @@ use registry_core::{Control, ErrorKind, EventStream, RegistryError, ServiceRegis
 use secrecy::ExposeSecret;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::access::{ApiServer, Origin};
+use crate::access::{ApiServer, Lease, Origin};
 use crate::config::{KubernetesConfig, SecretsConfig};
 use crate::error::Error;
 use crate::registry::KubernetesRegistry;
@@ -254,7 +254,8 @@ impl ServiceRegistry for Fleet {
         let source = match &self.shared.kind {
             Kind::Directory(path) => Source::Directory(Directory::new(path.clone(), control.clone())),
             Kind::Secrets { secrets, server } => {
-                let feed = secrets::feed(server.clone(), secrets, &self.shared.config, control.clone());
+                let server = Arc::new(Lease::new(server.clone()));
+                let feed = secrets::feed(server, secrets, &self.shared.config, control.clone());
                 Source::Secrets(Secrets::new(Box::new(feed), secrets.clone(), control.clone()))
             }
         };

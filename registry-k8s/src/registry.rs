@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use registry_core::{Control, ErrorKind, EventStream, RegistryError, ServiceRegistry, async_trait, duration};
 use tokio::time::timeout;
 
-use crate::access::{ApiServer, Origin};
+use crate::access::{ApiServer, Lease, Origin};
 use crate::config::KubernetesConfig;
 use crate::error::Error;
 use crate::session::Session;
@@ -82,7 +82,7 @@ impl KubernetesRegistry {
 
 impl KubernetesRegistry {
     /// Reads one page: the head alone would say of a proxy in between that all is well.
-    async fn probe_list(&self, path: String) -> Result<(), RegistryError> {
+    async fn probe_list(&self, server: &Lease, path: String) -> Result<(), RegistryError> {
         let patience = self.config.request_timeout;
         let ask = Ask {
             path: path.clone(),
@@ -90,8 +90,8 @@ impl KubernetesRegistry {
             watch: false,
             patience,
         };
-        let mut pieces = self.server.get(ask).await.map_err(|refusal| refusal.error)?;
-        let asked = format!("GET {}{path}", self.server.base());
+        let mut pieces = server.get(ask).await.map_err(|refusal| refusal.error)?;
+        let asked = format!("GET {}{path}", server.base());
         let mut body = BytesMut::new();
         let read = async {
             while let Some(piece) = pieces.next().await {
@@ -143,13 +143,15 @@ impl ServiceRegistry for KubernetesRegistry {
 
     async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {
         let cluster = self.cluster().await?;
-        let session = Session::new(&self.config, &cluster, self.server.clone(), control);
+        let server = Arc::new(Lease::new(self.server.clone()));
+        let session = Session::new(&self.config, &cluster, server, control);
         Ok(Box::pin(stream::unfold(session, |mut session| async move {
             Some((Ok(session.next_batch().await), session))
         })))
     }
 
     async fn probe(&self) -> Result<(), RegistryError> {
+        let server = Lease::new(self.server.clone());
         let field = match self.config.namespaces.first() {
             Some(namespace) => format!("/namespaces/{namespace}"),
             None => String::new(),
@@ -158,7 +160,7 @@ impl ServiceRegistry for KubernetesRegistry {
             ("/api/v1", "services"),
             ("/apis/discovery.k8s.io/v1", "endpointslices"),
         ] {
-            self.probe_list(format!("{group}{field}/{plural}?limit=1"))
+            self.probe_list(&server, format!("{group}{field}/{plural}?limit=1"))
                 .await?;
         }
         Ok(())

@@ -46,6 +46,10 @@ struct State {
     attempt: Option<Attempt>,
     not_before: Instant,
     looked: Instant,
+    /// Who needs a client, beyond single requests.
+    users: usize,
+    /// There was a user, and there is none any more: no client is kept.
+    idle: bool,
     /// Why the last attempt failed.
     failed: Option<Arc<Error>>,
 }
@@ -78,6 +82,8 @@ impl Renewal {
                 attempt: None,
                 not_before: now,
                 looked: now,
+                users: 0,
+                idle: false,
                 failed: None,
             }),
         }
@@ -85,6 +91,22 @@ impl Renewal {
 
     pub(super) fn source(&self) -> &Source {
         &self.source
+    }
+
+    pub(super) fn begin_use(&self) {
+        let mut state = self.state();
+        state.users += 1;
+        state.idle = false;
+    }
+
+    /// After the last user the client goes, and with it its connections. One whose request is under way keeps it.
+    pub(super) fn end_use(&self) {
+        let mut state = self.state();
+        state.users = state.users.saturating_sub(1);
+        state.idle = state.users == 0;
+        let unused = if state.idle { state.current.take() } else { None };
+        drop(state);
+        drop(unused);
     }
 
     /// The client to use now. One that needs a successor is good enough where that does not come in time.
@@ -230,7 +252,7 @@ impl Renewal {
                     server = session.base(),
                     "a client with credentials as they are now"
                 );
-                state.current = Some(session.clone());
+                state.current = (!state.idle).then(|| session.clone());
                 Ok(session)
             }
             Err(error) => {
