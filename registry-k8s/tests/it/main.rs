@@ -1,9 +1,5 @@
 //! Black-box tests of the crate, through its public API: against real API servers, and fleets of clusters.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test may panic, also in what its cases share"
-)]
 
 mod fleet;
 mod server;

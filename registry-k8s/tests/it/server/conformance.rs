@@ -41,6 +41,8 @@ struct KubernetesWorld {
     services: BTreeMap<String, Vec<Instance>>,
     /// The service of which nothing can be read.
     broken: Option<&'static str>,
+    /// What every error has to mention.
+    location: String,
     token: String,
 }
 
@@ -78,6 +80,7 @@ impl Subject for Shared {
             token: kubernetes.token().unwrap_or_default().to_owned(),
             kubernetes: self.kubernetes.clone(),
             api,
+            location: proxy.addr().to_string(),
             proxy,
             registry: Arc::new(KubernetesRegistry::try_new(config).map_err(WorldError::failed)?),
             namespace,
@@ -228,6 +231,8 @@ impl World for KubernetesWorld {
                     Some(garble(line, service).unwrap_or_else(|| line.to_owned()))
                 }));
                 self.broken = Some(service);
+                // An object that cannot be read is named itself, wherever the server is.
+                self.location = format!("{}/{service}-", self.namespace);
                 // Watches tell of nothing that stays as it is.
                 self.touch(service).await?;
             }
@@ -265,12 +270,8 @@ impl World for KubernetesWorld {
         vec![self.token.clone()]
     }
 
-    /// An object that cannot be read is named itself, whatever the server is.
     fn location(&self) -> Option<String> {
-        match self.broken {
-            Some(service) => Some(format!("{}/{service}", self.namespace)),
-            None => Some(self.proxy.addr().to_string()),
-        }
+        Some(self.location.clone())
     }
 }
 
