@@ -3,4 +3,5 @@
 
 mod fleet;
 mod server;
+mod stage;
 mod support;

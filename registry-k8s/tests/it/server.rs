@@ -4,3 +4,4 @@ mod conformance;
 mod expiry;
 mod life;
 mod restart;
+mod slices;
