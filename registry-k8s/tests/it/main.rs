@@ -3,5 +3,6 @@
 
 mod fleet;
 mod server;
+mod slow;
 mod stage;
 mod support;

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod expiry;
+pub(crate) mod faults;
 mod life;
 mod restart;
 mod slices;

@@ -1,0 +1,3 @@
+//! Against a real API server, in tests that take longer than the others.
+
+mod silence;
