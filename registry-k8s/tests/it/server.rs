@@ -5,4 +5,5 @@ mod expiry;
 pub(crate) mod faults;
 mod life;
 mod restart;
+pub(crate) mod rights;
 mod slices;

@@ -1,3 +1,4 @@
 //! Against a real API server, in tests that take longer than the others.
 
+mod grant;
 mod silence;
