@@ -11,6 +11,8 @@ use std::ops::Deref;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, de};
 
+use crate::error::short;
+
 /// A text; `null` is the empty one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Text<'a>(Cow<'a, str>);
@@ -154,8 +156,7 @@ pub(crate) struct ServicePort<'a> {
     pub(crate) app_protocol: Text<'a>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Protocol {
     #[default]
     Tcp,
@@ -201,12 +202,43 @@ pub(crate) struct Slice<'a> {
     pub(crate) ports: Vec<SlicePort<'a>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AddressType {
     IPv4,
     IPv6,
-    #[serde(rename = "FQDN")]
     Fqdn,
+}
+
+impl<'de> Deserialize<'de> for Protocol {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let words = [("TCP", Self::Tcp), ("UDP", Self::Udp), ("SCTP", Self::Sctp)];
+        word(deserializer, "protocol", &words)
+    }
+}
+
+impl<'de> Deserialize<'de> for AddressType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let words = [("IPv4", Self::IPv4), ("IPv6", Self::IPv6), ("FQDN", Self::Fqdn)];
+        word(deserializer, "addressType", &words)
+    }
+}
+
+/// One of a few words. As an enum of serde's, what is no text at all would only be told to be no value.
+fn word<'de, D: Deserializer<'de>, T: Copy>(
+    deserializer: D,
+    field: &str,
+    words: &[(&str, T)],
+) -> Result<T, D::Error> {
+    let text = Text::deserialize(deserializer)
+        .map_err(|error| D::Error::custom(format_args!("field `{field}`: {error}")))?;
+    let known = words.iter().find(|(word, _)| *word == &*text);
+    known.map(|(_, value)| *value).ok_or_else(|| {
+        let expected: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let (found, expected) = (short(&text, 40), expected.join(", "));
+        D::Error::custom(format_args!(
+            "field `{field}`: found {found:?}, expected one of {expected}"
+        ))
+    })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -449,4 +481,26 @@ pub(crate) fn named<'a, T: Deserialize<'a>>(
         ));
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_none_names_its_field_and_what_was_expected() {
+        let problem = |text: &str| serde_json::from_str::<Slice<'_>>(text).unwrap_err().to_string();
+        assert_eq!(
+            problem(r#"{"addressType":7}"#),
+            "field `addressType`: invalid type: integer `7`, expected a string at line 1 column 16"
+        );
+        assert_eq!(
+            problem(r#"{"addressType":"IPv5"}"#),
+            r#"field `addressType`: found "IPv5", expected one of IPv4, IPv6, FQDN at line 1 column 22"#
+        );
+        assert!(
+            problem(r#"{"addressType":"IPv4","ports":[{"protocol":{}}]}"#)
+                .contains("`protocol`: invalid type: map")
+        );
+    }
 }
