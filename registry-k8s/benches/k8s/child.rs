@@ -58,7 +58,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 pub(crate) async fn run(who: Who, kubeconfig: &Path) -> Outcome<()> {
     let seen = Arc::new(Seen::default());
-    let start = std::time::Instant::now();
+    let start = tokio::time::Instant::now();
     let discovery = match who {
         Who::Ours => Some(ours(kubeconfig, &seen).await?),
         Who::Reflector => {
@@ -70,7 +70,7 @@ pub(crate) async fn run(who: Who, kubeconfig: &Path) -> Outcome<()> {
             None
         }
     };
-    say(&json!({ "synced_ms": start.elapsed().as_millis() as u64, "cpu_ms": cpu_ms() }))?;
+    say(&json!({ "synced_ms": u64::try_from(start.elapsed().as_millis())?, "cpu_ms": cpu_ms() }))?;
     let (send, mut words) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -189,17 +189,16 @@ fn count(discovery: &Discovery) -> usize {
 
 /// Asks for complete knowledge, and waits for it.
 async fn list_again(discovery: &Discovery) -> Outcome<()> {
-    let comparisons = || {
+    let told = || {
         discovery
             .status()
             .first()
-            .map(|status| status.comparisons)
-            .unwrap_or_default()
+            .and_then(|status| status.last_confirmed)
     };
-    let before = comparisons();
+    let before = told();
     discovery.resync("bench".parse()?).await;
     let answered = async {
-        while comparisons() == before {
+        while told() == before {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -96,8 +96,8 @@ async fn rows(sizes: &Sizes) -> Outcome<Vec<Row>> {
     server.api().create_services(NAMESPACE, sizes.services).await?;
     let endpoints = (0..sizes.services).map(bulk_endpoints).sum();
     println!("{} services with {endpoints} endpoints", sizes.services);
-    let mut rows = sync(sizes, endpoints, &kubeconfig)?;
-    rows.extend(lists(sizes, &kubeconfig)?);
+    let mut rows = sync(sizes, endpoints, &kubeconfig).await?;
+    rows.extend(lists(sizes, &kubeconfig).await?);
     rows.extend(writes(sizes, &server, &kubeconfig).await?);
     Ok(rows)
 }
@@ -112,7 +112,7 @@ struct Cost {
     peak: u64,
 }
 
-fn sync(sizes: &Sizes, endpoints: usize, kubeconfig: &Path) -> Outcome<Vec<Row>> {
+async fn sync(sizes: &Sizes, endpoints: usize, kubeconfig: &Path) -> Outcome<Vec<Row>> {
     let mut costs = Vec::new();
     for who in [Who::Ours, Who::Reflector] {
         let mut runs = Vec::new();
@@ -123,7 +123,7 @@ fn sync(sizes: &Sizes, endpoints: usize, kubeconfig: &Path) -> Outcome<Vec<Row>>
                 return Err(format!("{}: {known} endpoints, expected {endpoints}", who.word()).into());
             }
             // What was needed to sync alone is given back by now.
-            std::thread::sleep(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_secs(1)).await;
             let memory = process.ask("memory")?;
             runs.push(Cost {
                 cpu_ms: number(&process.synced, "cpu_ms")?,
@@ -172,9 +172,9 @@ fn sync(sizes: &Sizes, endpoints: usize, kubeconfig: &Path) -> Outcome<Vec<Row>>
     ])
 }
 
-fn lists(sizes: &Sizes, kubeconfig: &Path) -> Outcome<Vec<Row>> {
+async fn lists(sizes: &Sizes, kubeconfig: &Path) -> Outcome<Vec<Row>> {
     let mut process = Process::start(Who::Ours, kubeconfig)?;
-    std::thread::sleep(Duration::from_secs(2));
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let mut steady = Vec::new();
     let mut peak = 0;
     let mut told = 0;
@@ -182,7 +182,7 @@ fn lists(sizes: &Sizes, kubeconfig: &Path) -> Outcome<Vec<Row>> {
         process.ask("reset")?;
         steady.push(number(&process.ask("memory")?, "rss")?);
         process.ask("list")?;
-        std::thread::sleep(Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_secs(1)).await;
         peak = peak.max(number(&process.ask("memory")?, "peak")?);
         told += number(&process.ask("told")?, "told")?;
     }
