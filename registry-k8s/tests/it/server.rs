@@ -1,6 +1,8 @@
 //! Against a real API server.
 
+mod clusters;
 mod conformance;
+mod credentials;
 mod expiry;
 pub(crate) mod faults;
 mod life;
