@@ -36,6 +36,8 @@ mod body;
 mod cause;
 mod date;
 mod environment;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod kubeconfig;
 mod lease;
 mod plugin;

@@ -11,8 +11,7 @@
 //! Slices belong to services by label, whoever made them, and wait for a Service that is not there yet.
 
 #[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod locality;
 mod nodes;
 mod objects;

@@ -49,6 +49,9 @@ mod access;
 mod config;
 mod error;
 mod fleet;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod map;
 mod registry;
@@ -60,7 +63,4 @@ mod wire;
 pub use config::{KubernetesConfig, SecretsConfig};
 pub use error::Error;
 pub use fleet::{Fleet, Member, MemberSet, Members};
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub use index::fuzzing;
 pub use registry::KubernetesRegistry;

@@ -37,12 +37,7 @@ use crate::transport::{Form, Transport};
 
 mod event;
 #[cfg(any(test, feature = "fuzzing"))]
-#[allow(
-    unreachable_pub,
-    dead_code,
-    reason = "a target of fuzzing, which the front page exports"
-)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod lines;
 mod pace;
 mod page;

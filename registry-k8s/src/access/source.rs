@@ -14,6 +14,9 @@ use super::stamp::Stamps;
 use crate::config::KubernetesConfig;
 use crate::error::Error;
 
+/// Bytes of the URL of a server, which is part of messages.
+const MOST_SERVER: usize = 1000;
+
 /// What a cluster is called that a Pod runs in.
 const IN_CLUSTER: &str = "kubernetes";
 
@@ -238,7 +241,7 @@ impl Source {
 }
 
 /// The address of the server. It has no credentials in it: it is shown in messages.
-fn server(chosen: &Chosen, place: &str) -> Result<Uri, Error> {
+pub(super) fn server(chosen: &Chosen, place: &str) -> Result<Uri, Error> {
     let expected = "expected a URL such as https://10.0.0.1:6443";
     let wrong = |found: &str| {
         let context = chosen.shown();
@@ -248,6 +251,9 @@ fn server(chosen: &Chosen, place: &str) -> Result<Uri, Error> {
         )
     };
     let text = chosen.cluster.server.as_deref().ok_or_else(|| wrong("none"))?;
+    if text.len() > MOST_SERVER {
+        return Err(wrong("more than 1000 bytes"));
+    }
     let uri: Uri = text.trim().parse().map_err(|_| wrong("something else"))?;
     let authority = uri.authority().ok_or_else(|| wrong("no host"))?;
     if !matches!(uri.scheme_str(), Some("https" | "http")) {

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use registry_core::fuzzing::{Target, check_error, check_record};
+use registry_core::fuzzing::{check_error, check_record};
 use registry_core::{PortDefaults, ServiceRecord};
 use tokio::time::Instant;
 
 use super::{Change, Index, Kind, Mapping, Part, Source};
-
-/// The targets of objects.
-pub const TARGETS: &[Target] = &[("k8s_object", object), ("k8s_history", history)];
 
 const KINDS: [Kind; 3] = [Kind::Service, Kind::Slice, Kind::Node];
 

@@ -2,14 +2,11 @@
 //! objects. No part of the API.
 
 use bytes::Bytes;
-use registry_core::fuzzing::{Target, check_error, check_message};
+use registry_core::fuzzing::{check_error, check_message};
 
 use super::event::{self, Happened};
 use super::lines::{Line, Lines};
 use super::page;
-
-/// The targets of feeds.
-pub const TARGETS: &[Target] = &[("k8s_page", page), ("k8s_watch", watch)];
 
 /// Lines of a fuzz input are limited to this, so that long ones come up.
 const MOST: usize = 256;
