@@ -15,6 +15,7 @@ mod fields;
 mod identity;
 mod namespaces;
 mod parts;
+mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use fields::Fields;
 use identity::Identity;
 use namespaces::Namespaces;
 use parts::{Parts, Running, Step, Subject};
+use troubles::Troubles;
 
 /// Steps that are taken in before what they changed is told, where more are there already.
 const AT_ONCE: usize = 64;
@@ -45,6 +47,7 @@ pub(crate) struct Session {
     running: FuturesUnordered<Running>,
     fields: Fields,
     identity: Identity,
+    troubles: Troubles,
     /// Scopes of which somebody wants complete knowledge, and what was not listed since.
     wishes: Vec<(Scope, BTreeSet<Subject>)>,
     /// Services of which an object cannot be read, as last told.
@@ -83,6 +86,7 @@ impl Session {
             running: FuturesUnordered::new(),
             namespaces: Namespaces::new(config),
             fields: Fields::default(),
+            troubles: Troubles::default(),
             wishes: Vec::new(),
             unreadable: BTreeMap::new(),
             batch: Vec::new(),
@@ -149,6 +153,7 @@ impl Session {
         let told = std::mem::take(&mut step.told);
         let Some(running) = self.parts.go_on(step) else {
             // Its namespace is not watched any more.
+            self.troubles.end(&subject);
             return;
         };
         self.running.push(running);
@@ -162,7 +167,10 @@ impl Session {
                 Told::Skipped(what) => {
                     tracing::warn!(registry = %self.control.registry(), "passed over: {what}");
                 }
-                Told::Complete | Told::Confirmed => self.identity.answers(),
+                Told::Complete | Told::Confirmed => {
+                    self.identity.answers();
+                    self.troubles.end(&subject);
+                }
                 Told::Begin | Told::Listed(_) | Told::Changed(_) | Told::Removed(_) => {}
             }
             match subject.part() {
@@ -223,6 +231,13 @@ impl Session {
     }
 
     fn failed(&mut self, subject: &Subject, error: &Arc<RegistryError>) {
+        if self.troubles.begin(subject, error.kind()) {
+            let report = error.report();
+            tracing::warn!(
+                registry = %self.control.registry(), kind = error.kind().as_str(), error = report,
+                "the cluster cannot be read; attempts go on"
+            );
+        }
         // Regions are worth a note, and not the trust in all the rest.
         if *subject == Subject::Nodes {
             return;
