@@ -152,16 +152,27 @@ impl ServiceRegistry for KubernetesRegistry {
 
     async fn probe(&self) -> Result<(), RegistryError> {
         let server = Lease::new(self.server.clone());
-        let field = match self.config.namespaces.first() {
-            Some(namespace) => format!("/namespaces/{namespace}"),
-            None => String::new(),
-        };
-        for (group, plural) in [
-            ("/api/v1", "services"),
-            ("/apis/discovery.k8s.io/v1", "endpointslices"),
-        ] {
-            self.probe_list(&server, format!("{group}{field}/{plural}?limit=1"))
-                .await?;
+        let namespaces = &self.config.namespaces;
+        let mut fields: Vec<String> = namespaces
+            .iter()
+            .map(|name| format!("/namespaces/{name}"))
+            .collect();
+        if fields.is_empty() {
+            fields.push(String::new());
+        }
+        // All of them: rights are granted for one namespace at a time.
+        for field in fields {
+            for (group, plural) in [
+                ("/api/v1", "services"),
+                ("/apis/discovery.k8s.io/v1", "endpointslices"),
+            ] {
+                self.probe_list(&server, format!("{group}{field}/{plural}?limit=1"))
+                    .await?;
+            }
+        }
+        if self.config.namespace_selector.is_some() {
+            let namespaces = "/api/v1/namespaces?limit=1".to_owned();
+            self.probe_list(&server, namespaces).await?;
         }
         Ok(())
     }
