@@ -183,14 +183,18 @@ impl ApiServer {
         Err(Refusal::answered(&asked, Some(head.status.as_u16()), retry_after, &beginning).into())
     }
 
-    /// A refusal of credentials that should be newer, with the reason why they are not.
-    fn explained(&self, refused: Refused) -> Refusal {
+    /// A refusal of credentials, with where they are from, or the reason why there are no newer ones.
+    fn explained(&self, refused: Refused, session: &Session) -> Refusal {
         let is_about_credentials =
             refused.is_refused_certificate || refused.refusal.class == Class::Unauthenticated;
         let Refusal { class, error } = refused.refusal;
         let error = match self.renewal.failed() {
             Some(failed) if is_about_credentials => {
                 let text = format!("{error}; newer credentials cannot be read: {failed}");
+                RegistryError::new(error.kind(), text).with_retry_after(error.retry_after())
+            }
+            None if is_about_credentials => {
+                let text = format!("{error} (with the credentials of {})", session.place());
                 RegistryError::new(error.kind(), text).with_retry_after(error.retry_after())
             }
             _ => error,
@@ -233,9 +237,9 @@ impl Transport for ApiServer {
         match renewed {
             Some(session) => {
                 let again = self.attempt(&session, &ask, deadline).await;
-                again.map_err(|refused| self.explained(refused))
+                again.map_err(|refused| self.explained(refused, &session))
             }
-            None => Err(self.explained(refused)),
+            None => Err(self.explained(refused, &session)),
         }
     }
 

@@ -80,6 +80,10 @@ impl Cause {
                 }
                 _ => format!("the certificate of the server is not valid: {why}"),
             },
+            rustls::Error::InvalidMessage(_) => {
+                "found what is no TLS, expected it; a server or proxy that speaks plain HTTP there needs an http URL"
+                    .to_owned()
+            }
             rustls::Error::AlertReceived(alert) => format!("the server refused the handshake ({alert:?})"),
             other => other.to_string(),
         };
@@ -176,6 +180,10 @@ mod tests {
             name.starts_with("TLS: the certificate of the server is for another name"),
             "{name}"
         );
+        let plain = text(tls(rustls::Error::InvalidMessage(
+            rustls::InvalidMessage::InvalidContentType,
+        )));
+        assert!(plain.starts_with("TLS: found what is no TLS"), "{plain}");
         let refused = Cause::of(&tls(rustls::Error::AlertReceived(
             AlertDescription::CertificateRequired,
         )));

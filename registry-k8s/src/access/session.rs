@@ -140,6 +140,11 @@ impl Session {
         &self.client
     }
 
+    /// Where the credentials are from, for messages.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
     /// The URL of the server, without a slash at its end.
     pub(super) fn base(&self) -> &str {
         &self.base
@@ -205,17 +210,27 @@ fn read(source: &Source) -> Result<Read, Error> {
 
 /// The certificates that the kubeconfig trusts; `None` where it says nothing of it, which leaves those of the system.
 fn authorities(cluster: &Cluster) -> Result<Option<Vec<Vec<u8>>>, String> {
-    let field = match (
+    let (field, pem) = match (
         &cluster.certificate_authority_data,
         &cluster.certificate_authority,
     ) {
-        (Some(_), _) => "certificate-authority-data".to_owned(),
-        (None, Some(path)) => format!("certificate-authority {path}"),
+        (Some(_), _) => {
+            let field = "certificate-authority-data";
+            // Decodes that field.
+            let read = ExecAuthCluster::try_from(cluster)
+                .map_err(|_| format!("{field}: found no base64, expected certificates in PEM, in base64"))?;
+            (
+                field.to_owned(),
+                read.certificate_authority_data.unwrap_or_default(),
+            )
+        }
+        (None, Some(path)) => {
+            let field = format!("certificate-authority {path}");
+            let read = read_file(path.as_ref()).map_err(|problem| format!("{field}: {problem}"))?;
+            (field, read)
+        }
         (None, None) => return Ok(None),
     };
-    // Reads either field, decoding the first.
-    let read = ExecAuthCluster::try_from(cluster).map_err(|error| format!("{field}: {error}"))?;
-    let pem = read.certificate_authority_data.unwrap_or_default();
     let certificates: Result<Vec<Vec<u8>>, _> = CertificateDer::pem_slice_iter(&pem)
         .map(|certificate| certificate.map(|certificate| certificate.to_vec()))
         .collect();

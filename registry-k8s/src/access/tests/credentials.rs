@@ -130,7 +130,10 @@ async fn credentials_that_stay_wrong_are_tried_twice() {
     assert_eq!(refused.error.kind(), ErrorKind::Denied);
     assert_eq!(
         refused.error.report(),
-        format!("GET {}/x: 401 Unauthorized", server.url())
+        format!(
+            "GET {}/x: 401 Unauthorized (with the credentials of /nowhere/cluster.yaml)",
+            server.url()
+        )
     );
     assert_eq!(server.heads().len(), 2);
     // What was read a moment ago is not read again.
@@ -387,7 +390,12 @@ async fn credentials_that_cannot_be_used_name_their_field() {
         (
             "certificate-authority: /nowhere/ca",
             String::new(),
-            "certificate-authority /nowhere/ca: failed to load".to_owned(),
+            "certificate-authority /nowhere/ca: cannot be read: No such file".to_owned(),
+        ),
+        (
+            "certificate-authority-data: 'ge heim'",
+            String::new(),
+            "certificate-authority-data: found no base64".to_owned(),
         ),
         (
             "certificate-authority-data: Z2VoZWlt",
