@@ -6,6 +6,7 @@ mod credentials;
 mod expiry;
 pub(crate) mod faults;
 mod life;
+mod load;
 mod restart;
 pub(crate) mod rights;
 mod slices;
