@@ -3,7 +3,7 @@
 //! A change begins with the addresses that it touches. The ids at those, before and after, are all that can change; what
 //! these come to is worked out before and after, and the difference goes into the set.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,6 +115,26 @@ impl Key {
             id: endpoint.id().into(),
             address: (!unique).then(|| endpoint.address().clone()),
         }
+    }
+}
+
+/// Pods that were said just now, by name: of two pods of one name only one lives at a time.
+struct Successors<'a>(HashMap<&'a str, &'a str>);
+
+impl<'a> Successors<'a> {
+    fn of(new: &'a [Arc<Endpoint>]) -> Self {
+        let ids = new.iter().map(|endpoint| endpoint.id());
+        Self(
+            ids.filter_map(|id| Some((map::endpoints::pod_of(id)?, id)))
+                .collect(),
+        )
+    }
+
+    /// True where another pod has the name of this one.
+    fn replace(&self, held: &Endpoint) -> bool {
+        let pod = map::endpoints::pod_of(held.id());
+        pod.and_then(|pod| self.0.get(pod))
+            .is_some_and(|id| *id != held.id())
     }
 }
 
@@ -232,6 +252,11 @@ impl Service {
             .iter()
             .flat_map(|address| new_shelf.at(address).iter().cloned())
             .collect();
+        let successors = Successors::of(&new);
+        for leaving in &self.leaving {
+            let replaced = leaving.shelf.all().iter().filter(|held| successors.replace(held));
+            touched.extend(replaced.map(|held| held.address().clone()));
+        }
         let had_leaving = !self.leaving.is_empty();
         let (name, endpoints) = (name.clone(), new.clone());
         let grain = tools.grain;
@@ -241,18 +266,13 @@ impl Service {
                 return;
             }
             for leaving in &mut service.leaving {
-                let displaced: Vec<_> = new
-                    .iter()
-                    .flat_map(|new| {
-                        leaving
-                            .shelf
-                            .at(new.address())
-                            .iter()
-                            .map(move |held| (new, held))
-                    })
-                    .filter(|(new, held)| takes_place(new, held))
-                    .map(|(_, held)| held.clone())
-                    .collect();
+                let in_place = new.iter().flat_map(|new| {
+                    let held = leaving.shelf.at(new.address()).iter();
+                    held.filter(move |held| takes_place(new, held))
+                });
+                let all = leaving.shelf.all().iter();
+                let replaced = all.filter(|held| successors.replace(held));
+                let displaced: Vec<_> = in_place.chain(replaced).cloned().collect();
                 if !displaced.is_empty() {
                     let stays = |held: &Arc<Endpoint>| !displaced.iter().any(|gone| Arc::ptr_eq(gone, held));
                     leaving.shelf.retain(stays);
@@ -260,7 +280,7 @@ impl Service {
             }
             service.leaving.retain(|leaving| !leaving.shelf.all().is_empty());
             if let (Some(old), true) = (old, until != Until::Now) {
-                service.linger(&old, &touched, until, grain);
+                service.linger(&old, &touched, &successors, until, grain);
             }
         });
         if ports_change || had_leaving || !self.leaving.is_empty() {
@@ -335,13 +355,21 @@ impl Service {
     }
 
     /// What a slice said at these addresses and no slice says now stays for a while, unless something is in its place.
-    fn linger(&mut self, old: &Slice, touched: &HashSet<Address>, until: Until, grain: Duration) {
+    fn linger(
+        &mut self,
+        old: &Slice,
+        touched: &HashSet<Address>,
+        successors: &Successors<'_>,
+        until: Until,
+        grain: Duration,
+    ) {
         let mut stays: Vec<Arc<Endpoint>> = Vec::new();
         for address in touched {
             for endpoint in old.shelf.at(address) {
                 let mut now = self.slices.iter().flat_map(|slice| slice.shelf.at(address));
                 let mut before = self.leaving.iter().flat_map(|leaving| leaving.shelf.at(address));
                 if !now.any(|other| takes_place(other, endpoint))
+                    && !successors.replace(endpoint)
                     && !before.any(|held| held.id() == endpoint.id())
                 {
                     stays.push(endpoint.clone());

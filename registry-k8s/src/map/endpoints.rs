@@ -178,6 +178,13 @@ pub(crate) fn is_unique(id: &str) -> bool {
     id.contains('/')
 }
 
+/// The name of the pod that an id with a uid speaks of; whoever has it next has another uid.
+pub(crate) fn pod_of(id: &str) -> Option<&str> {
+    id.split_once('/')
+        .map(|(name, _)| name)
+        .filter(|name| !name.is_empty())
+}
+
 /// The name of an endpoint that has none: in headless services that of its address.
 fn assigned(address: &Address, headless: bool) -> Str {
     match address.ip() {

@@ -52,6 +52,32 @@ fn a_newcomer_takes_the_place_of_what_was_leaving_at_once() {
 }
 
 #[test]
+fn a_pod_that_is_made_anew_replaces_the_one_of_its_name_at_once() {
+    let again = |address: &str| {
+        let mut pod = pod(address, "p");
+        pod["targetRef"]["uid"] = json!("u-of-the-next-life");
+        pod
+    };
+    let in_one_write = vec![slice("a", "web", &[again("10.0.0.9")])];
+    let in_another_slice = vec![
+        slice("a", "web", &[]),
+        slice("b", "web", &[pod("10.0.0.2", "q"), again("10.0.0.9")]),
+    ];
+    for writes in [in_one_write, in_another_slice] {
+        let mut cluster = two_slices();
+        for write in &writes {
+            cluster.watch(Kind::Slice, write);
+        }
+        let (record, explicit) = cluster.applied();
+        assert_eq!(
+            (addresses(&record), explicit),
+            (vec!["10.0.0.2".to_owned(), "10.0.0.9".to_owned()], true)
+        );
+        assert_eq!(cluster.index.next_due(), None);
+    }
+}
+
+#[test]
 fn additions_and_health_do_not_wait_for_removals() {
     let mut cluster = two_slices();
     cluster.watch(Kind::Slice, &slice("a", "web", &[]));
