@@ -1,12 +1,15 @@
 //! Against a real API server.
 
 mod clusters;
+mod conditions;
 mod conformance;
 mod credentials;
 mod expiry;
-pub(crate) mod faults;
+mod headless;
 mod life;
 mod load;
+mod locality;
+mod ports;
 mod restart;
-pub(crate) mod rights;
+mod services;
 mod slices;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use registry_core::{Discovery, Guard, Service, Snapshot};
+use registry_core::{Discovery, Endpoint, Guard, Service, Snapshot};
 use registry_k8s::KubernetesConfig;
 use registry_testkit::kubernetes::{
     Kubernetes, KubernetesApi, Namespace, endpoint_slices_path, services_path,
@@ -59,6 +59,11 @@ impl Stage {
         self.kubernetes.api()
     }
 
+    /// True on a cluster with controllers.
+    pub(crate) fn is_external(&self) -> bool {
+        self.kubernetes.is_external()
+    }
+
     pub(crate) fn namespace(&self) -> &str {
         self.namespace.name()
     }
@@ -68,6 +73,12 @@ impl Stage {
     pub(crate) async fn service(&self, name: &str, spec: &Value) -> Value {
         let written = self.api().service(self.namespace(), name, spec).await;
         written.unwrap()
+    }
+
+    /// Merges into a Service.
+    pub(crate) async fn patch_service(&self, name: &str, patch: &Value) -> Value {
+        let path = format!("{}/{name}", services_path(self.namespace()));
+        self.api().patch(&path, patch).await.unwrap()
     }
 
     pub(crate) async fn delete_service(&self, name: &str) {
@@ -237,7 +248,43 @@ pub(crate) fn slice_of(pods: &[Value], port: u16) -> Value {
     json!({ "endpoints": pods, "ports": [{ "name": "http", "port": port }] })
 }
 
+/// A pod of these conditions, of which any may be left open.
+pub(crate) fn pod_as(address: &str, name: &str, [ready, serving, terminating]: [Option<bool>; 3]) -> Value {
+    let mut pod = pod(address, name);
+    pod["conditions"] = json!({});
+    for (key, set) in [
+        ("ready", ready),
+        ("serving", serving),
+        ("terminating", terminating),
+    ] {
+        if let Some(set) = set {
+            pod["conditions"][key] = json!(set);
+        }
+    }
+    pod
+}
+
 // === what is seen ===
+
+/// The one endpoint at an address.
+pub(crate) fn at<'a>(service: &'a Service, address: &str) -> &'a Endpoint {
+    let mut found = service
+        .endpoints()
+        .iter()
+        .filter(|endpoint| endpoint.address().to_string() == address);
+    match (found.next(), found.next()) {
+        (Some(endpoint), None) => endpoint,
+        (found, other) => panic!("{address} of {service:?}: {found:?} {other:?}"),
+    }
+}
+
+/// What the registry itself says of the health of an endpoint.
+pub(crate) fn status(endpoint: &Endpoint) -> String {
+    let mut claims = endpoint.claims();
+    let status = claims.next().unwrap().status.to_string();
+    assert!(claims.next().is_none(), "one registry says so: {endpoint:?}");
+    status
+}
 
 /// The addresses of all endpoints, in their order.
 pub(crate) fn addresses(service: &Service) -> Vec<String> {
