@@ -59,8 +59,8 @@ pub struct KubernetesConfig {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Text")]
     pub removal_delay: Duration,
-    /// Whether to ask for objects one by one when listing, which needs less memory on both sides. Servers that do not
-    /// know that (before 1.32) are asked for pages instead.
+    /// Whether to ask for objects one by one when listing, which needs less memory of the server than pages, and a third
+    /// more processor time here. Servers that do not know that (before 1.32) are asked for pages all the same.
     pub streaming_lists: bool,
     /// Objects of one page of a list.
     pub page_size: u32,
@@ -112,7 +112,7 @@ impl Default for KubernetesConfig {
             fqdn: true,
             watch_timeout: Duration::from_secs(30),
             removal_delay: Duration::from_millis(100),
-            streaming_lists: true,
+            streaming_lists: false,
             page_size: 500,
             request_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),

@@ -71,6 +71,8 @@ pub(crate) fn config(kubeconfig: PathBuf) -> KubernetesConfig {
         kubeconfig: Some(kubeconfig),
         cluster: Some("test".to_owned()),
         watch_timeout: WATCH,
+        // More can happen to them than to pages.
+        streaming_lists: true,
         ..KubernetesConfig::default()
     }
 }
