@@ -1,3 +1,4 @@
 //! Daemons in front of several real servers.
 
 mod clusters;
+mod kubernetes;
