@@ -8,10 +8,15 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use registry_core::Str;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::transport::{Ask, Class, Form, Refusal, Transport};
 
 const PATH: &str = "/api/v1/namespaces/kube-system";
+
+/// It is looked at so often without any trouble, too: a balancer may lead to another cluster at the end of a watch, and an
+/// old server that ends all watches as it should may be followed by a new one before anybody asks again.
+const EVERY: Duration = Duration::from_secs(30);
 
 /// A namespace is hardly a kilobyte.
 const MOST_BYTES: usize = 1 << 20;
@@ -25,6 +30,7 @@ pub(super) struct Identity {
     late: bool,
     /// It should be looked at as soon as the server answers.
     due: bool,
+    asked: Instant,
     /// It cannot be had, and is not asked for again.
     closed: bool,
     asking: Option<BoxFuture<'static, Answer>>,
@@ -45,6 +51,7 @@ impl Identity {
             uid: None,
             late: false,
             due: true,
+            asked: Instant::now(),
             closed: false,
             asking: None,
         }
@@ -59,8 +66,10 @@ impl Identity {
 
     /// The server answers.
     pub(super) fn answers(&mut self) {
-        if self.due && !self.closed && self.asking.is_none() {
+        let due = self.due || self.asked.elapsed() >= EVERY;
+        if due && !self.closed && self.asking.is_none() {
             self.due = false;
+            self.asked = Instant::now();
             self.asking = Some(ask(self.transport.clone(), self.patience).boxed());
         }
     }
@@ -185,6 +194,20 @@ mod tests {
             identity.answers();
             assert_eq!(change(&mut identity), changed);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_uid_is_noticed_without_any_trouble_within_half_a_minute() {
+        let mut identity = identity(&[Some("a"), Some("b")]);
+        identity.answers();
+        assert_eq!(change(&mut identity), None);
+        tokio::time::advance(EVERY - Duration::from_secs(1)).await;
+        identity.answers();
+        assert_eq!(change(&mut identity), None, "it is not asked for each time");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        identity.answers();
+        let changed = Some((Some("a".to_owned()), "b".to_owned()));
+        assert_eq!(change(&mut identity), changed);
     }
 
     #[tokio::test]
