@@ -11,7 +11,7 @@ mod life;
 mod load;
 mod locality;
 mod ports;
-mod restart;
+pub(crate) mod restart;
 pub(crate) mod rights;
 mod services;
 mod slices;

@@ -2,3 +2,4 @@
 
 mod grant;
 mod silence;
+mod swap;

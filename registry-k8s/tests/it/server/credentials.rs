@@ -123,7 +123,7 @@ impl World {
     /// Asserts that a change arrives, and that nothing happened before.
     async fn goes_on(&self, discovery: &Discovery, witness: &Witness, deltas: &Deltas) {
         witness.saw_everything("with new credentials", discovery);
-        deltas.saw_no_service("with new credentials");
+        deltas.saw_no_service("with new credentials").await;
         self.publish(&["10.1.0.1", "10.1.0.2"]).await;
         until_addresses(discovery, "shop", "web", &["10.1.0.1:8080", "10.1.0.2:8080"]).await;
         until_phase(discovery, Phase::Synced).await;
@@ -159,7 +159,7 @@ async fn acceptance_27_a_token_that_is_rotated_and_revoked_is_followed() {
     world.kubernetes.revoke_token(&old).unwrap();
     until_confirmed_twice(&discovery).await;
     world.goes_on(&discovery, &witness, &deltas).await;
-    assert_eq!(deltas.phases(), [], "it was never out of touch");
+    assert_eq!(deltas.phases().await, [], "it was never out of touch");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +178,7 @@ async fn acceptance_27_a_plugin_is_run_before_what_it_gave_expires() {
     world.kubernetes.revoke_token(&old).unwrap();
     until_confirmed_twice(&discovery).await;
     world.goes_on(&discovery, &witness, &deltas).await;
-    assert_eq!(deltas.phases(), [], "it was never out of touch");
+    assert_eq!(deltas.phases().await, [], "it was never out of touch");
     assert!(
         status(&discovery).last_error.is_none(),
         "{:?}",

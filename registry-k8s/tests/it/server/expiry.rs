@@ -64,8 +64,8 @@ fn expired() -> Fault {
 }
 
 /// Asserts that the services of these numbers changed, and no other ones.
-fn assert_only_changed(deltas: &Deltas, these: &[usize]) {
-    let mut changed = deltas.services();
+async fn assert_only_changed(deltas: &Deltas, these: &[usize]) {
+    let mut changed = deltas.services().await;
     changed.sort();
     changed.dedup();
     let wanted: Vec<String> = these
@@ -91,7 +91,7 @@ async fn acceptance_16_a_watch_that_is_answered_with_410_leads_to_a_new_listing(
     })
     .await;
     witness.saw_everything("after watches were too old", &discovery);
-    deltas.saw_no_service("after watches were too old");
+    deltas.saw_no_service("after watches were too old").await;
     // What it watches from now on is the new version's.
     let more = slice(&["10.9.0.1"], 8080);
     cluster
@@ -126,7 +126,7 @@ async fn acceptance_17_a_watch_that_is_too_old_finds_out_what_was_deleted_meanwh
         listings(&cluster.proxy, "endpointslices") > listed,
         "the watch must have been too old"
     );
-    assert_only_changed(&deltas, &[3, 7]);
+    assert_only_changed(&deltas, &[3, 7]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +169,7 @@ async fn acceptance_17_a_token_that_is_too_old_begins_the_listing_anew() {
         .iter()
         .filter(|request| page(request) && request.status == Some(410));
     assert!(gone.count() >= 1, "the token must have been too old");
-    assert_only_changed(&deltas, &[1, 18]);
+    assert_only_changed(&deltas, &[1, 18]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,7 +256,7 @@ async fn acceptance_19_a_server_without_streaming_lists_is_asked_for_pages_and_n
             .all(|(_, status)| matches!(status, Some(400 | 422))),
         "{streams:?}"
     );
-    assert_only_changed(&deltas, &[0]);
+    assert_only_changed(&deltas, &[0]).await;
     assert_eq!(status(&discovery).last_error.map(|error| error.message), None);
 }
 
@@ -301,5 +301,5 @@ async fn acceptance_25_bookmarks_alone_keep_a_watch_young_enough_to_be_resumed()
     for plural in ["services", "endpointslices"] {
         assert_eq!(listings(&cluster.proxy, plural), 1, "{plural}");
     }
-    assert_only_changed(&deltas, &[0]);
+    assert_only_changed(&deltas, &[0]).await;
 }

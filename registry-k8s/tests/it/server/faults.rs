@@ -80,8 +80,7 @@ async fn acceptance_20_a_server_that_asks_for_seven_seconds_is_left_alone_so_lon
     until_addresses(&discovery, "shop", "web", &["10.1.0.9:8080"]).await;
     until_phase(&discovery, Phase::Synced).await;
     // It came before its predecessor went.
-    let mut changed = deltas.services();
-    changed.dedup();
+    let changed = deltas.services().await;
     assert_eq!(changed, ["web.shop.svc.cluster.local"]);
 }
 

@@ -1,18 +1,20 @@
 //! Servers that end and come back: with all they knew, with nothing, or as another one.
 
+use std::time::Duration;
+
 use registry_core::{Discovery, Guard, Phase};
 use registry_k8s::KubernetesConfig;
 use registry_testkit::kubernetes::{Kubernetes, endpoint_slices_path, services_path};
-use registry_testkit::wait;
 use registry_testkit::witness::Witness;
+use registry_testkit::{Fault, Match, Rule, wait};
 use serde_json::json;
-use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::support::deltas::Deltas;
 use crate::support::traffic::{listings, until_requests};
 use crate::support::{
-    Cluster, DEADLINE, addresses, discover_guarded, discovered, ready, service, slice, spec, status, until,
-    until_addresses, until_phase,
+    Cluster, DEADLINE, WATCH, addresses, discover_guarded, discovered, ready, service, slice, spec, status,
+    until, until_addresses, until_phase,
 };
 
 async fn persistent() -> Cluster {
@@ -43,6 +45,17 @@ async fn wipe_behind_closed_doors(cluster: &mut Cluster) {
 async fn version(cluster: &Cluster) -> u64 {
     let version = cluster.api().resource_version("/api/v1/services?limit=1").await;
     version.unwrap().parse().unwrap()
+}
+
+/// Leads the versions of the new server far beyond all that we know, whose own are still in its watch cache's history.
+async fn overtake(cluster: &Cluster, before: u64) {
+    cluster.api().namespace("noise").await.unwrap();
+    let noise = (0..200).map(|number| {
+        let object = json!({ "metadata": { "name": format!("noise-{number}") }, "spec": spec() });
+        (services_path("noise"), object)
+    });
+    cluster.api().create_all(noise).await.unwrap();
+    assert!(version(cluster).await > before);
 }
 
 /// Waits for what the new server has, and for the end of what it has not.
@@ -98,10 +111,9 @@ async fn acceptance_15_a_crash_and_restart_change_nothing_but_the_phase() {
     publish(&cluster, "last", &["10.1.0.9"]).await;
     until_addresses(&discovery, "shop", "last", &["10.1.0.9:8080"]).await;
     witness.saw_everything("after the restart", &discovery);
-    let mut services = deltas.services();
-    services.dedup();
+    let services = deltas.services().await;
     assert_eq!(services, ["last.shop.svc.cluster.local"]);
-    assert_eq!(deltas.phases(), [Phase::Stale, Phase::Synced]);
+    assert_eq!(deltas.phases().await, [Phase::Stale, Phase::Synced]);
     assert!(status(&discovery).degraded.is_empty(), "{:?}", status(&discovery));
 }
 
@@ -121,25 +133,70 @@ async fn acceptance_24a_a_server_that_was_wiped_is_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn acceptance_24a_a_server_that_was_wiped_and_has_overtaken_us_is_known_by_its_uid() {
+async fn acceptance_24a_a_server_that_was_wiped_before_it_was_known_is_listed_again() {
     let mut cluster = persistent().await;
     publish_old(&cluster).await;
+    let nobody = Match::path("/api/v1/namespaces/kube-system");
+    let nobody = cluster.proxy.inject(Rule::new(nobody, Fault::Reset));
     let discovery = discovered(cluster.config()).await;
     let before = version(&cluster).await;
 
     wipe_behind_closed_doors(&mut cluster).await;
     publish_new(&cluster).await;
-    // Far beyond all versions that we know, and with our own still within the history of its watch cache.
-    cluster.api().namespace("noise").await.unwrap();
-    let noise = (0..200).map(|number| {
-        let object = json!({ "metadata": { "name": format!("noise-{number}") }, "spec": spec() });
-        (services_path("noise"), object)
-    });
-    cluster.api().create_all(noise).await.unwrap();
-    assert!(version(&cluster).await > before);
+    overtake(&cluster, before).await;
+    assert!(cluster.proxy.remove(nobody));
+    cluster.proxy.refuse(false);
+    until_swapped(&discovery).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acceptance_24a_a_server_that_was_wiped_and_has_overtaken_us_is_known_by_its_uid() {
+    let mut cluster = persistent().await;
+    publish_old(&cluster).await;
+    let discovery = discovered(cluster.config()).await;
+    until_known(&cluster).await;
+    let before = version(&cluster).await;
+
+    wipe_behind_closed_doors(&mut cluster).await;
+    publish_new(&cluster).await;
+    overtake(&cluster, before).await;
     cluster.proxy.refuse(false);
     until_swapped(&discovery).await;
     until_phase(&discovery, Phase::Synced).await;
+}
+
+/// How long it takes to notice another server that came without any error: the old one ended all watches as it should.
+pub(crate) async fn time_of_a_polite_swap() -> Duration {
+    let mut cluster = persistent().await;
+    publish_old(&cluster).await;
+    let discovery = discovered(cluster.config()).await;
+    until_known(&cluster).await;
+    let before = version(&cluster).await;
+
+    // Watches end as they should, and that is heard of when there is another server.
+    cluster.proxy.black_hole(true);
+    tokio::time::sleep(WATCH + Duration::from_secs(1)).await;
+    cluster.kubernetes.kill().await.unwrap();
+    cluster.kubernetes.wipe().unwrap();
+    cluster.kubernetes.restart().await.unwrap();
+    publish_new(&cluster).await;
+    overtake(&cluster, before).await;
+    cluster.proxy.black_hole(false);
+    let start = Instant::now();
+    until_swapped(&discovery).await;
+    until_phase(&discovery, Phase::Synced).await;
+    start.elapsed()
+}
+
+/// Waits until the registry was told which cluster it is.
+async fn until_known(cluster: &Cluster) {
+    until_requests(&cluster.proxy, "the uid of the cluster", |proxy| {
+        let requests = proxy.requests();
+        requests
+            .iter()
+            .any(|request| request.path().ends_with("/kube-system") && request.status == Some(200))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
