@@ -84,6 +84,8 @@ impl Identity {
             let answer = asking.await;
             self.asking = None;
             match answer {
+                // Where it could be had before, the rights of that cluster or its life are others now: this may pass.
+                Answer::Never if self.uid.is_some() => self.due = true,
                 Answer::Never => self.closed = true,
                 Answer::NotNow => {
                     self.due = true;
