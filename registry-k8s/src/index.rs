@@ -209,7 +209,8 @@ impl Index {
 
     /// An object was removed, and was like this at the end.
     pub(crate) fn remove(&mut self, kind: Kind, object: &[u8], now: Instant) -> Result<(), Unreadable> {
-        let read = wire::named::<wire::Head<wire::Identity<'_>>>(object, |head| &head.metadata.name);
+        // Its name is enough: whatever else is wrong with it, it is gone.
+        let read = wire::named::<wire::Head<wire::Lenient<'_>>>(object, |head| &head.metadata.name);
         let metadata = match read {
             Ok(head) => head.metadata,
             Err(error) => return Err(self.refuse(kind, object, &error.to_string(), false)),
@@ -230,13 +231,22 @@ impl Index {
         Ok(())
     }
 
+    /// Something of the part could not be read as an object at all. During a listing it may be any of those that are
+    /// held: none is known to be missing then.
+    pub(crate) fn skip(&mut self, part: &Part) {
+        if let Some(listing) = self.listings.get_mut(part) {
+            listing.blind = true;
+        }
+    }
+
     /// The listing is complete: what of the part was not listed since `begin` is gone, without having been announced.
-    pub(crate) fn complete(&mut self, part: &Part, _now: Instant) {
+    /// False where something in it could not be read, not even its name: then nothing is gone.
+    pub(crate) fn complete(&mut self, part: &Part, _now: Instant) -> bool {
         let Some(listing) = self.listings.remove(part) else {
-            return;
+            return true;
         };
         if listing.blind {
-            return;
+            return false;
         }
         let since = listing.since;
         self.unread.complete(part, since);
@@ -272,6 +282,7 @@ impl Index {
                 self.forget_nodes();
             }
         }
+        true
     }
 
     /// Everything of a namespace is gone at once, because it is not watched any more; `explicit` where that was announced.

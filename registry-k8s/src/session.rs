@@ -15,9 +15,11 @@ mod fields;
 mod identity;
 mod namespaces;
 mod parts;
+#[cfg(test)]
+mod tests;
 mod troubles;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures_util::stream::FuturesUnordered;
@@ -26,7 +28,7 @@ use registry_core::{Control, ErrorKind, Event, RegistryError, Resync, Scope, Ser
 use tokio::time::Instant;
 
 use crate::config::KubernetesConfig;
-use crate::index::{Change, Index, Mapping, Part, Source, Unreadable};
+use crate::index::{Change, Index, Kind, Mapping, Part, Source, Unreadable};
 use crate::transport::Transport;
 use crate::watch::{Manner, Told};
 use fields::Fields;
@@ -52,6 +54,10 @@ pub(crate) struct Session {
     wishes: Vec<(Scope, BTreeSet<Subject>)>,
     /// Services of which an object cannot be read, as last told.
     unreadable: BTreeMap<ServiceId, Arc<RegistryError>>,
+    /// Parts in whose last listing something could not even be told from other objects.
+    blind: HashSet<Part>,
+    /// Namespaces beyond the limit, as last told.
+    excess: usize,
     /// What there is to tell, in order.
     batch: Vec<Event>,
 }
@@ -89,6 +95,8 @@ impl Session {
             troubles: Troubles::default(),
             wishes: Vec::new(),
             unreadable: BTreeMap::new(),
+            blind: HashSet::new(),
+            excess: 0,
             batch: Vec::new(),
             control,
         };
@@ -196,10 +204,18 @@ impl Session {
             Told::Changed(object) => self.index.apply(part.kind, object, Source::Watched, now),
             Told::Removed(object) => self.index.remove(part.kind, object, now),
             Told::Complete => {
-                self.index.complete(part, now);
+                if self.index.complete(part, now) {
+                    self.blind.remove(part);
+                } else {
+                    self.blind.insert(part.clone());
+                }
                 Ok(())
             }
-            Told::Skipped(_) | Told::Confirmed | Told::Failed(_) => Ok(()),
+            Told::Skipped(_) => {
+                self.index.skip(part);
+                Ok(())
+            }
+            Told::Confirmed | Told::Failed(_) => Ok(()),
         };
         if let Err(Unreadable { error, .. }) = outcome {
             self.control.meter().count_skipped(1);
@@ -213,19 +229,14 @@ impl Session {
         for namespace in gone.namespaces {
             let field = Some(namespace.clone());
             self.parts.stop(&field);
+            self.blind.retain(|part| part.namespace != field);
             self.index.forget(&namespace, gone.explicit);
+            // As long as it is open, for what was announced is told only of open fields.
+            self.tell_changes();
             if self.fields.close(&field) {
-                self.tell_changes();
                 // Ends also what was wrong with it.
                 self.batch.extend(Event::listing(Scope::Group(namespace), []));
             }
-        }
-        if let Some(error) = self
-            .namespaces
-            .excess()
-            .filter(|_| !matches!(word, Told::Listed(_)))
-        {
-            self.batch.push(Event::degraded(Scope::Registry, error));
         }
         self.start_fields();
     }
@@ -281,6 +292,12 @@ impl Session {
             .collect();
         self.parts.list_again(|subject| missing.contains(subject));
         self.wishes.retain(|(held, _)| !scope.covers(held));
+        // What answers a wider wish answers this one as well: it may not come before these are listed again.
+        for (held, others) in &mut self.wishes {
+            if held.covers(&scope) {
+                others.extend(missing.iter().cloned());
+            }
+        }
         self.wishes.push((scope, missing));
     }
 
@@ -288,9 +305,15 @@ impl Session {
 
     /// Puts into the batch what can be told by now.
     fn tell(&mut self) {
+        self.tell_knowledge();
+        self.tell_excess();
+    }
+
+    fn tell_knowledge(&mut self) {
         self.control.meter().set_connections(self.parts.connections());
         self.control.meter().set_note(self.note());
-        // Of fields that open below nothing is told yet: their listings say all of it.
+        // Of fields that open below nothing is told yet: their listings say all of it. Removals that are due are due no
+        // more even so, or this would turn in circles.
         self.tell_changes();
         if !self.fields.begun() {
             if self.first_is_complete() {
@@ -312,6 +335,29 @@ impl Session {
             self.tell_listing(scope);
         }
         self.tell_confirmed();
+    }
+
+    /// Namespaces beyond the limit: when there are more or fewer of them, and after each word that all is well.
+    fn tell_excess(&mut self) {
+        let (error, count) = match self.namespaces.excess() {
+            Some((error, count)) => (Some(error), count),
+            None => (None, 0),
+        };
+        let all_is_well = |event: &Event| {
+            matches!(
+                event,
+                Event::Confirmed(Scope::Registry)
+                    | Event::InitDone {
+                        scope: Scope::Registry,
+                        ..
+                    }
+            )
+        };
+        let is_due = self.excess != count || self.batch.iter().any(all_is_well);
+        self.excess = count;
+        if let Some(error) = error.filter(|_| is_due) {
+            self.batch.push(Event::degraded(Scope::Registry, error));
+        }
     }
 
     /// What an operator should know beyond errors.
@@ -340,16 +386,24 @@ impl Session {
             .all(|field| field.is_some() && self.parts.field_is_hopeless(field));
         let some =
             listed > 0 || fields.is_empty() || fields.iter().all(|field| self.parts.field_lasts(field));
-        nodes && self.namespaces.known() && rest_is_hopeless && some
+        // The first word on the whole counts as the answer to whoever asked for one before.
+        let awaited = fields.iter().any(|field| {
+            self.parts.field_is_listed(field)
+                && !self.parts.field_is_hopeless(field)
+                && is_awaited(&self.wishes, &self.parts, field)
+        });
+        nodes && self.namespaces.known() && rest_is_hopeless && some && !awaited
     }
 
     /// Opens the fields of which both halves are known by now.
     fn open_fields(&mut self) -> Vec<Option<Str>> {
         let parts = &self.parts;
+        // Where one is to be listed again, that listing opens it: its word counts as the answer.
+        let wishes = &self.wishes;
         let ready = parts
             .fields()
             .into_iter()
-            .filter(|field| parts.field_is_listed(field));
+            .filter(|field| parts.field_is_listed(field) && !is_awaited(wishes, parts, field));
         ready.filter(|field| self.fields.open(field)).collect()
     }
 
@@ -366,6 +420,10 @@ impl Session {
         let mut unread: Vec<(Scope, Arc<RegistryError>)> = of_scope
             .filter_map(|field| Some((Namespaces::scope(&field), self.why_unread(&field)?)))
             .collect();
+        if let (Scope::Registry, Some(error)) = (&scope, self.parts.error(&Subject::Namespaces)) {
+            // There may be others by now.
+            unread.push((Scope::Registry, error.clone()));
+        }
         let of_scope = self.unreadable.iter().filter(|(id, _)| scope.contains(id));
         unread.extend(of_scope.map(|(id, error)| (Scope::Service(id.clone()), error.clone())));
         self.batch.push(Event::Init(scope.clone()));
@@ -376,7 +434,7 @@ impl Session {
         let records = self.index.records(group);
         let open = records.filter(|record| self.fields.covers(record.id()));
         self.batch.extend(open.map(Event::apply));
-        self.fields.told(&scope, now);
+        self.fields.told(&scope, &unread, now);
         self.batch.push(Event::InitDone { scope, unread });
     }
 
@@ -387,7 +445,21 @@ impl Session {
             let message = format!("{}: not listed yet", Namespaces::scope(field));
             Arc::new(RegistryError::new(ErrorKind::Unavailable, message))
         };
-        error.or_else(|| (!self.fields.is_open(field)).then(not_yet))
+        let blind = || {
+            let message = format!(
+                "{}: found objects that cannot be read, not even their names: any of those known may be one of them",
+                Namespaces::scope(field)
+            );
+            Arc::new(RegistryError::new(ErrorKind::Malformed, message))
+        };
+        let is_blind = || {
+            self.blind
+                .iter()
+                .any(|part| part.kind != Kind::Node && part.namespace == *field)
+        };
+        error
+            .or_else(|| (!self.fields.is_open(field)).then(not_yet))
+            .or_else(|| is_blind().then(blind))
     }
 
     /// What changed in open fields. Of the others nothing is told before they open.
@@ -443,4 +515,10 @@ impl Session {
             self.batch.push(Event::Confirmed(scope));
         }
     }
+}
+
+/// True where somebody waits for the field to be listed again.
+fn is_awaited(wishes: &[(Scope, BTreeSet<Subject>)], parts: &Parts, field: &Option<Str>) -> bool {
+    let mut missing = wishes.iter().flat_map(|(_, missing)| missing);
+    missing.any(|subject| subject.field() == Some(field) && parts.may_come(subject))
 }

@@ -75,7 +75,9 @@ pub fn history(bytes: &[u8]) {
                 }
             }
             4 => index.begin(&part),
-            5 => index.complete(&part, now),
+            5 => {
+                index.complete(&part, now);
+            }
             6 => index.forget(&String::from_utf8_lossy(object), true),
             _ => now += Duration::from_millis(60),
         }

@@ -1,8 +1,9 @@
 //! What was told of each field: whether it is open, when it was last confirmed, and how often it failed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use registry_core::{Scope, ServiceId, Str};
+use registry_core::{RegistryError, Scope, ServiceId, Str};
 use tokio::time::Instant;
 
 use super::namespaces::Namespaces;
@@ -15,7 +16,7 @@ pub(super) struct Fields {
     open: BTreeSet<Option<Str>>,
     /// When the whole was last told or confirmed.
     confirmed: Option<Instant>,
-    /// Failures in a row that were told, by field; `None` for what concerns all fields.
+    /// Fields in trouble, and failures in a row that were told of each; `None` for what concerns all fields.
     failures: BTreeMap<Option<Option<Str>>, u32>,
 }
 
@@ -33,10 +34,10 @@ impl Fields {
         self.open.insert(field.clone())
     }
 
-    /// Closes a field for good; false where nothing was ever told of it.
+    /// Closes a field for good; false where nothing was told of it that has to be taken back.
     pub(super) fn close(&mut self, field: &Option<Str>) -> bool {
         let told = self.failures.remove(&Some(field.clone())).is_some();
-        self.open.remove(field) || told
+        (self.open.remove(field) || told) && self.begun
     }
 
     pub(super) fn is_open(&self, field: &Option<Str>) -> bool {
@@ -48,14 +49,20 @@ impl Fields {
         self.begun && (self.open.contains(&None) || self.open.contains(&Some(id.group().clone())))
     }
 
-    /// Complete knowledge of a scope was told.
-    pub(super) fn told(&mut self, scope: &Scope, now: Instant) {
-        if *scope == Scope::Registry {
+    /// Complete knowledge of a scope was told, but of what could not be read: that is in trouble from then on.
+    pub(super) fn told(&mut self, scope: &Scope, unread: &[(Scope, Arc<RegistryError>)], now: Instant) {
+        let is_unread = |scope: &Scope| unread.iter().any(|(unread, _)| unread == scope);
+        if *scope == Scope::Registry && !is_unread(scope) {
             self.confirmed = Some(now);
-            self.failures.clear();
         }
-        if let Scope::Group(group) = scope {
-            self.failures.remove(&Some(Some(group.clone())));
+        self.failures.retain(|part, _| match part {
+            Some(field) => !scope.covers(&Namespaces::scope(field)),
+            None => *scope != Scope::Registry || is_unread(scope),
+        });
+        for (unread, _) in unread {
+            if let Scope::Group(group) = unread {
+                self.failures.insert(Some(Some(group.clone())), 0);
+            }
         }
     }
 
@@ -117,7 +124,7 @@ mod tests {
             assert!(told.open(field));
         }
         let now = Instant::now();
-        told.told(&Scope::Registry, now);
+        told.told(&Scope::Registry, &[], now);
         (told, now)
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Selected {
     beyond: BTreeSet<Str>,
     /// Names of a listing under way.
     listing: Option<BTreeSet<Str>>,
+    /// Something in it could not be read: which ones are missing in it is not known.
+    blind: bool,
     known: bool,
 }
 
@@ -51,6 +53,7 @@ impl Namespaces {
                 current: BTreeSet::new(),
                 beyond: BTreeSet::new(),
                 listing: None,
+                blind: false,
                 known: false,
             }),
             None if config.namespaces.is_empty() => Self::All,
@@ -118,8 +121,8 @@ impl Namespaces {
         }
     }
 
-    /// What is wrong where more are selected than may be.
-    pub(super) fn excess(&self) -> Option<RegistryError> {
+    /// What is wrong where more are selected than may be, and how many more.
+    pub(super) fn excess(&self) -> Option<(RegistryError, usize)> {
         let Self::Selected(selected) = self else {
             return None;
         };
@@ -129,7 +132,10 @@ impl Namespaces {
             "namespace_selector {:?}: found {found} namespaces, expected at most {most} (max_namespaces); {first} and others are not watched",
             selected.selector
         );
-        Some(RegistryError::new(ErrorKind::Limit, message))
+        Some((
+            RegistryError::new(ErrorKind::Limit, message),
+            selected.beyond.len(),
+        ))
     }
 }
 
@@ -139,15 +145,24 @@ impl Selected {
     fn take_in(&mut self, told: &Told) -> Gone {
         let mut gone = Gone::default();
         match told {
-            Told::Begin => self.listing = Some(BTreeSet::new()),
-            Told::Listed(object) => {
-                if let (Some(name), Some(listing)) = (name(object), &mut self.listing) {
+            Told::Begin => {
+                self.listing = Some(BTreeSet::new());
+                self.blind = false;
+            }
+            Told::Listed(object) => match (name(object), &mut self.listing) {
+                (Some(name), Some(listing)) => {
                     listing.insert(name);
                 }
-            }
+                (None, _) => self.blind = true,
+                (Some(_), None) => {}
+            },
             Told::Complete => {
-                let listed = self.listing.take().unwrap_or_default();
+                let mut listed = self.listing.take().unwrap_or_default();
                 self.known = true;
+                if std::mem::take(&mut self.blind) {
+                    listed.extend(self.current.iter().cloned());
+                    listed.extend(self.beyond.iter().cloned());
+                }
                 gone.namespaces = self.current.difference(&listed).cloned().collect();
                 self.current.retain(|name| listed.contains(name));
                 self.beyond.clear();
@@ -175,7 +190,9 @@ impl Selected {
                     }
                 }
             }
-            Told::Skipped(_) | Told::Confirmed | Told::Failed(_) => {}
+            // During a listing it may be one of the list, which begins anew at the latest with the next `Begin`.
+            Told::Skipped(_) => self.blind = true,
+            Told::Confirmed | Told::Failed(_) => {}
         }
         gone
     }
@@ -254,11 +271,29 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_that_cannot_be_read_is_not_gone() {
+        let mut namespaces = selected(10);
+        list(&mut namespaces, &["a", "b"]);
+        for unread in [
+            Told::Listed(r#"{"metadata":{"name":5}}"#.into()),
+            Told::Skipped("too long".into()),
+        ] {
+            namespaces.take_in(&Told::Begin);
+            namespaces.take_in(&Told::Listed(object("b")));
+            namespaces.take_in(&unread);
+            assert_eq!(namespaces.take_in(&Told::Complete), Gone::default());
+            assert_eq!(fields(&namespaces), ["a", "b"]);
+        }
+        assert_eq!(list(&mut namespaces, &["b"]).namespaces, ["a"]);
+    }
+
+    #[test]
     fn namespaces_beyond_the_limit_take_the_places_of_those_that_go() {
         let mut namespaces = selected(2);
         list(&mut namespaces, &["a", "b", "c"]);
         assert_eq!(fields(&namespaces), ["a", "b"]);
-        assert!(namespaces.excess().unwrap().to_string().contains("found 3"));
+        let (error, beyond) = namespaces.excess().unwrap();
+        assert!(error.to_string().contains("found 3") && beyond == 1);
         let gone = namespaces.take_in(&Told::Removed(object("a")));
         assert_eq!((gone.namespaces, gone.explicit), (vec!["a".into()], true));
         assert_eq!(fields(&namespaces), ["b", "c"]);

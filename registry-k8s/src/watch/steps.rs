@@ -481,6 +481,12 @@ impl Feed {
 
     fn skip(&mut self, what: &str) {
         self.control.meter().count_skipped(1);
+        if let State::Streaming { begun, .. } = &mut self.state
+            && !std::mem::replace(begun, true)
+        {
+            // It is of the listing, also where it is the first of it.
+            self.told.push(Told::Begin);
+        }
         self.told
             .push(Told::Skipped(format!("{}: {what}", self.resource.path)));
     }

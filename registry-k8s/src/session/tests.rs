@@ -1,0 +1,6 @@
+//! Sessions against a small cluster, in paused time.
+
+mod cluster;
+mod model;
+mod reader;
+mod telling;

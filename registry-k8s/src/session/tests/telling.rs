@@ -1,0 +1,122 @@
+//! What a session tells in cases that were got wrong once.
+
+use registry_core::{Event, Resync, Scope};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::model::{Ill, Mode, Run, begin, ill, plain, secs, slice, steady};
+
+async fn begun(mode: Mode, streaming: bool, nodes: bool) -> Run {
+    let mut run = begin(mode, streaming, nodes, vec![10_000]);
+    run.until(Instant::now() + secs(1)).await;
+    assert!(run.reader.begun);
+    run
+}
+
+impl Run {
+    async fn pass(&mut self, seconds: u64) {
+        self.until(Instant::now() + secs(seconds)).await;
+    }
+
+    fn wish(&self, scope: Scope) {
+        self.control.request_resync(Resync { scope, strong: false });
+    }
+
+    fn whole_listings(&self) -> usize {
+        let is_whole = |(scope, _): &&(Scope, Instant)| *scope == Scope::Registry;
+        self.reader.listed.iter().filter(is_whole).count()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_word_is_the_beginning_of_the_whole_and_each_service_is_told_once() {
+    let run = begun(Mode::All, true, true).await;
+    assert!(matches!(&run.told[0], Event::Init(Scope::Registry)));
+    let applied = run
+        .told
+        .iter()
+        .filter(|event| matches!(event, Event::Apply { .. }));
+    assert_eq!(applied.count(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_because_its_namespace_was_unlabelled_is_announced() {
+    let mut run = begun(Mode::Labelled, true, false).await;
+    let (key, object) = plain("Namespace", "b", &json!({}));
+    run.cluster.lock().put(key, object);
+    run.pass(1).await;
+    let deleted = run.told.iter().filter_map(|event| match event {
+        Event::Delete { id, explicit } => Some((id.group().to_string(), *explicit)),
+        _ => None,
+    });
+    let deleted: Vec<_> = deleted.collect();
+    assert_eq!(deleted, [("b".to_owned(), true), ("b".to_owned(), true)]);
+    assert_eq!(run.reader.picture, run.expected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_an_answer_left_out_is_said_to_be_well_again() {
+    let mut run = begun(Mode::Named, false, false).await;
+    run.cluster.lock().forbidden.insert("/namespaces/b/");
+    run.cluster.lock().cut();
+    run.pass(10).await;
+    let group = Scope::Group("b".into());
+    assert!(run.reader.degraded.contains_key(&group));
+    run.wish(Scope::Registry);
+    run.pass(1).await;
+    assert_eq!(run.whole_listings(), 2);
+    assert!(run.reader.degraded.contains_key(&group));
+    run.cluster.lock().forbidden.clear();
+    run.pass(60).await;
+    assert!(run.reader.degraded.is_empty(), "{:?}", run.reader.degraded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_wider_wish_waits_for_what_was_wished_since() {
+    let mut run = begun(Mode::Named, false, false).await;
+    run.cluster.lock().silent.insert("/namespaces/a/", Instant::now());
+    run.wish(Scope::Registry);
+    run.pass(1).await;
+    run.cluster.lock().silent.clear();
+    run.cluster.lock().silent.insert("/namespaces/b/", Instant::now());
+    run.wish(Scope::Group("b".into()));
+    // Those of `a` are found dead and asked for again; what is known of `b` is older than the second wish.
+    run.pass(100).await;
+    assert_eq!(run.whole_listings(), 1);
+    run.cluster.lock().silent.clear();
+    run.pass(100).await;
+    assert_eq!(run.whole_listings(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_turns_in_circles_while_the_whole_is_not_known_yet() {
+    let mut run = begin(Mode::All, true, true, vec![10_000]);
+    run.cluster.lock().silent.insert("/nodes", Instant::now());
+    run.pass(5).await;
+    let (key, object) = slice("a", "e0", "s0", [1].into_iter());
+    run.cluster.lock().put(key, object);
+    // Counts how often it is asked without any time passing.
+    run.pass(5).await;
+    assert!(!run.reader.begun);
+    run.pass(60).await;
+    assert_eq!(run.reader.picture, run.expected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_long_to_be_read_in_a_listing_stays_and_is_said_to_be_unread() {
+    let mut run = begun(Mode::All, true, false).await;
+    let [_, (key, object), _] = steady("a");
+    run.cluster.lock().put(key.clone(), ill(&object, Ill::Long));
+    run.wish(Scope::Registry);
+    run.pass(1).await;
+    let unread = run.told.iter().rev().find_map(|event| match event {
+        Event::InitDone { unread, .. } => Some(unread.clone()),
+        _ => None,
+    });
+    assert_eq!(unread.unwrap()[0].0, Scope::Registry);
+    run.cluster.lock().put(key, object);
+    run.wish(Scope::Registry);
+    run.pass(1).await;
+    assert_eq!(run.reader.picture, run.expected());
+    assert!(run.reader.degraded.is_empty());
+}
