@@ -14,7 +14,7 @@ use crate::config::KubernetesConfig;
 use crate::error::Error;
 use crate::session::Session;
 use crate::transport::{Ask, Form, Transport};
-use crate::watch;
+use crate::watch::{self, Resource};
 
 /// The services of one Kubernetes cluster.
 ///
@@ -170,9 +170,13 @@ impl ServiceRegistry for KubernetesRegistry {
                     .await?;
             }
         }
-        if self.config.namespace_selector.is_some() {
-            let namespaces = "/api/v1/namespaces?limit=1".to_owned();
-            self.probe_list(&server, namespaces).await?;
+        if let Some(selector) = &self.config.namespace_selector {
+            let namespaces = Resource {
+                path: "/api/v1/namespaces".to_owned(),
+                selector: Some(selector.clone()),
+                form: Form::Metadata,
+            };
+            self.probe_list(&server, watch::first(&namespaces)).await?;
         }
         Ok(())
     }

@@ -103,6 +103,11 @@ pub(crate) enum Told {
     Failed(Arc<RegistryError>),
 }
 
+/// What is asked for to see whether objects may be listed: the first of them.
+pub(crate) fn first(resource: &Resource) -> String {
+    query::page(resource, 1, None)
+}
+
 /// Whether the body of an answer is a list, as its first page or as a whole: not another document, and not half of one.
 pub(crate) fn is_list(asked: &str, body: &Bytes) -> Result<(), RegistryError> {
     page::parse(asked, body)

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use registry_core::{DegradedScope, Discovery, ErrorKind, Guard, Phase, RegistryStatus, Scope};
-use registry_k8s::KubernetesConfig;
+use registry_core::{
+    DegradedScope, Discovery, ErrorKind, Guard, Phase, RegistryStatus, Scope, ServiceRegistry,
+};
+use registry_k8s::{KubernetesConfig, KubernetesRegistry};
 use registry_testkit::kubernetes::{Kubernetes, KubernetesApi, endpoint_slices_path};
 use registry_testkit::wait;
 use registry_testkit::witness::Witness;
@@ -43,6 +45,12 @@ fn allow(kubernetes: &Kubernetes, namespace: &str) {
     for resource in ["services", "endpointslices"] {
         kubernetes.allow(READER, namespace, resource).unwrap();
     }
+}
+
+/// Why a probe fails.
+async fn refusal(config: KubernetesConfig) -> Option<String> {
+    let registry = KubernetesRegistry::try_new(config).unwrap();
+    registry.probe().await.err().map(|error| error.report())
 }
 
 fn deny(kubernetes: &Kubernetes, namespace: &str) {
@@ -135,6 +143,28 @@ async fn acceptance_26_rights_that_are_taken_back_leave_what_was_known() {
     let snapshot = discovery.snapshot();
     assert_eq!(addresses(&snapshot, "b", "web").unwrap(), ["10.1.0.2:8080"]);
     assert!(trouble_of(&status(&discovery), "a").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_asks_for_each_namespace_and_what_it_is_selected_by() {
+    let kubernetes = server().await;
+    let config = two_of_three(&kubernetes);
+    let refused = refusal(config.clone()).await.unwrap();
+    assert!(
+        refused.contains("/namespaces/c/services") && refused.contains("403"),
+        "{refused}"
+    );
+    allow(&kubernetes, "c");
+    assert_eq!(refusal(config).await, None);
+
+    let mut config = selecting(&kubernetes);
+    assert_eq!(refusal(config.clone()).await, None);
+    config.namespace_selector = Some("discovery in (".to_owned());
+    let refused = refusal(config).await.unwrap();
+    assert!(
+        refused.contains("labelSelector=discovery%20in") && refused.contains("400"),
+        "{refused}"
+    );
 }
 
 async fn label(api: &KubernetesApi, namespace: &str, value: Option<&str>) {
