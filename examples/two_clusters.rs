@@ -5,7 +5,9 @@
 //! the second cluster serves where the first cannot.
 #![allow(clippy::print_stdout, reason = "it speaks to the person who runs it")]
 
-use registry_core::{Delta, Discovery, Fallback, RegistryOptions, Service};
+use std::collections::BTreeMap;
+
+use registry_core::{Delta, Discovery, Fallback, Phase, RegistryId, RegistryOptions, Service};
 use registry_k8s::{KubernetesConfig, KubernetesRegistry};
 
 #[tokio::main]
@@ -39,10 +41,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let discovery = builder.start()?;
     let mut changes = discovery.changes_from_empty();
+    let mut phases = BTreeMap::new();
     loop {
         tokio::select! {
             delta = changes.next() => match delta {
-                Some(delta) => print(&delta),
+                Some(delta) => {
+                    print(&delta);
+                    print_phases(&discovery, &mut phases);
+                }
                 None => break,
             },
             _ = tokio::signal::ctrl_c() => break,
@@ -52,7 +58,25 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Says which cluster is in another phase than before. What is known of one that is stale stays, and is served.
+fn print_phases(discovery: &Discovery, told: &mut BTreeMap<RegistryId, Phase>) {
+    for status in discovery.status() {
+        if told.insert(status.id.clone(), status.phase) == Some(status.phase) {
+            continue;
+        }
+        let why = status.last_error.filter(|_| status.phase != Phase::Synced);
+        let why = why
+            .map(|error| format!(": {}", error.message))
+            .unwrap_or_default();
+        println!("{} is {}{why}", status.id, status.phase.as_str());
+    }
+}
+
 fn print(delta: &Delta) {
+    // Where only the phase of a registry changed, no service did.
+    if delta.updated.is_empty() && delta.removed.is_empty() {
+        return;
+    }
     println!("revision {} -> {}", delta.from, delta.to);
     for service in &delta.updated {
         println!("  {} {}", service.hostname(), describe(service));
@@ -73,5 +97,9 @@ fn describe(service: &Service) -> String {
     if count > endpoints.len() {
         endpoints.push("…".to_owned());
     }
-    format!("{count} endpoints: {}", endpoints.join(", "))
+    match count {
+        0 => "no endpoints".to_owned(),
+        1 => format!("1 endpoint: {}", endpoints.join(", ")),
+        _ => format!("{count} endpoints: {}", endpoints.join(", ")),
+    }
 }
