@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "it speaks to the person who runs it")]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use registry_core::{Delta, Discovery, Fallback, Phase, RegistryId, RegistryOptions, Service};
 use registry_k8s::{KubernetesConfig, KubernetesRegistry};
@@ -41,16 +42,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let discovery = builder.start()?;
     let mut changes = discovery.changes_from_empty();
+    // Trouble that changes no service is no delta.
+    let mut look = tokio::time::interval(Duration::from_secs(2));
     let mut phases = BTreeMap::new();
     loop {
         tokio::select! {
             delta = changes.next() => match delta {
-                Some(delta) => {
-                    print(&delta);
-                    print_phases(&discovery, &mut phases);
-                }
+                Some(delta) => print(&delta),
                 None => break,
             },
+            _ = look.tick() => print_phases(&discovery, &mut phases),
             _ = tokio::signal::ctrl_c() => break,
         }
     }
@@ -58,17 +59,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Says which cluster is in another phase than before. What is known of one that is stale stays, and is served.
+/// Says which cluster cannot be read, and which can be again. What is known of one that is stale stays, and is served.
 fn print_phases(discovery: &Discovery, told: &mut BTreeMap<RegistryId, Phase>) {
     for status in discovery.status() {
-        if told.insert(status.id.clone(), status.phase) == Some(status.phase) {
-            continue;
+        let why = match (status.phase, status.last_error) {
+            (Phase::Synced, _) => String::new(),
+            (_, Some(error)) => format!(": {}", error.message),
+            // It has only begun.
+            (_, None) => continue,
+        };
+        if told.insert(status.id.clone(), status.phase) != Some(status.phase) {
+            println!("{} is {}{why}", status.id, status.phase.as_str());
         }
-        let why = status.last_error.filter(|_| status.phase != Phase::Synced);
-        let why = why
-            .map(|error| format!(": {}", error.message))
-            .unwrap_or_default();
-        println!("{} is {}{why}", status.id, status.phase.as_str());
     }
 }
 
