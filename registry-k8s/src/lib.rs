@@ -26,6 +26,7 @@
 //! ```toml
 //! [dependencies]
 //! k8s-openapi = { version = "0.29", features = ["v1_33"] }
+//! rustls = { version = "0.23", default-features = false, features = ["ring"] }
 //! ```
 //!
 //! The credentials need `list` and `watch` on `services` and on `endpointslices` of `discovery.k8s.io`; for regions also on
