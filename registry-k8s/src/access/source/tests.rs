@@ -118,6 +118,10 @@ fn addresses_that_cannot_be_used_are_not_repeated() {
         ("/a", "no host"),
         ("https://geheim geheim", "something else"),
         ("", "none"),
+        (
+            &format!("https://a/{}", "geheim".repeat(200)),
+            "more than 1000 bytes",
+        ),
     ] {
         let text = kubeconfig("SERVER").replace("https://SERVER:6443", server);
         let origin = Origin::Text {
