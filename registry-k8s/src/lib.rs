@@ -12,7 +12,8 @@
 //!   all lead to a new list, which is told as its difference.
 //! - **Slices become buckets** of the one `EndpointSet` that snapshots share: no second copy, no cache of pods.
 //! - **An object that cannot be read** is passed over, counted and named; what was known of it stays.
-//! - **A move between slices is no gap**: removals wait 100 ms for the endpoint to turn up in another slice.
+//! - **A move between slices is no gap**: removals wait 100 ms for the endpoint to turn up in another slice. What is known to
+//!   be gone does not wait: another pod has its address, or its name.
 //!
 //! See [`KubernetesRegistry`] for what becomes what. A `Fleet` watches a directory of kubeconfigs, or Secrets that hold
 //! them: a registry for each cluster.

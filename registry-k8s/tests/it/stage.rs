@@ -187,21 +187,13 @@ impl Recording {
 
     /// What was published of a service until now: each of its states once, in their order; `None` where it was not there.
     pub(crate) async fn of(&self, stage: &Stage, name: &str) -> Vec<Option<Arc<Service>>> {
-        let last = stage.settle().await.revision();
-        let caught_up = async || lock(&self.seen).range(last..).next().map(drop);
-        wait::until("the recording", DEADLINE, caught_up).await.unwrap();
-        let mut states: Vec<Option<Arc<Service>>> = Vec::new();
-        for snapshot in lock(&self.seen).values() {
-            let state = support::service(snapshot, stage.namespace(), name);
-            let revision = |state: &Option<Arc<Service>>| state.as_ref().map(|state| state.revision());
-            if states.last().map(revision) != Some(revision(&state)) {
-                states.push(state);
-            }
-        }
+        let states = self.of_all(stage, [name]).await.into_iter().map(|[state]| state);
+        let mut states: Vec<Option<Arc<Service>>> = states.collect();
+        states.dedup_by_key(|state| state.as_ref().map(|state| state.revision()));
         states
     }
 
-    /// The same of several services at once: what was published of all of them, in the order of their names here.
+    /// The same of several services at once: all of them in each publication until now, in the order of their names here.
     pub(crate) async fn of_all<const N: usize>(
         &self,
         stage: &Stage,
