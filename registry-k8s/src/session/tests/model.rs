@@ -398,6 +398,17 @@ pub(super) fn secs(seconds: u64) -> Duration {
 
 /// Three namespaces with two services each.
 pub(super) fn begin(mode: Mode, streaming: bool, nodes: bool, chunks: Vec<usize>) -> Run {
+    begin_with_most(100, mode, streaming, nodes, chunks)
+}
+
+/// As `begin`, with so many namespaces at most.
+pub(super) fn begin_with_most(
+    max_namespaces: usize,
+    mode: Mode,
+    streaming: bool,
+    nodes: bool,
+    chunks: Vec<usize>,
+) -> Run {
     let cluster = Cluster::new(streaming, chunks);
     {
         let mut state = cluster.lock();
@@ -418,6 +429,7 @@ pub(super) fn begin(mode: Mode, streaming: bool, nodes: bool, chunks: Vec<usize>
     let config = KubernetesConfig {
         nodes,
         streaming_lists: true,
+        max_namespaces,
         page_size: 3,
         max_object_bytes: 4096,
         namespaces: match mode {

@@ -4,7 +4,7 @@ use registry_core::{Event, Resync, Scope};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::model::{Ill, Mode, Run, begin, ill, plain, secs, slice, steady};
+use super::model::{Ill, Mode, Run, begin, begin_with_most, ill, plain, secs, slice, steady};
 
 async fn begun(mode: Mode, streaming: bool, nodes: bool) -> Run {
     let mut run = begin(mode, streaming, nodes, vec![10_000]);
@@ -119,4 +119,45 @@ async fn what_is_too_long_to_be_read_in_a_listing_stays_and_is_said_to_be_unread
     run.pass(1).await;
     assert_eq!(run.reader.picture, run.expected());
     assert!(run.reader.degraded.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_namespaces_stay_a_trouble_and_are_not_told_at_each_change_of_one() {
+    let mut run = begin_with_most(2, Mode::Labelled, true, false, vec![10_000]);
+    run.pass(1).await;
+    let is_excess = |event: &&Event| {
+        matches!(
+            event,
+            Event::Degraded {
+                scope: Scope::Registry,
+                ..
+            }
+        )
+    };
+    let before = run.told.iter().filter(is_excess).count();
+    assert!(before > 0);
+    for number in 0..5 {
+        let labels = json!({ "watched": "yes", "number": number.to_string() });
+        let (key, object) = plain("Namespace", "c", &labels);
+        run.cluster.lock().put(key, object);
+        run.pass(1).await;
+    }
+    assert_eq!(run.told.iter().filter(is_excess).count(), before);
+    let told = run.told.len();
+    run.pass(100).await;
+    let confirmed = |event: &&Event| matches!(event, Event::Confirmed(Scope::Registry));
+    assert!(run.told[told..].iter().filter(confirmed).count() >= 2);
+    assert!(
+        run.reader.degraded.contains_key(&Scope::Registry),
+        "it is the last word each time"
+    );
+    let (key, object) = plain("Namespace", "b", &json!({}));
+    run.cluster.lock().put(key, object);
+    run.pass(100).await;
+    assert!(run.reader.degraded.is_empty(), "{:?}", run.reader.degraded);
+    assert!(
+        run.reader
+            .picture
+            .contains_key(&("c".to_owned(), "steady".to_owned()))
+    );
 }
