@@ -1,5 +1,6 @@
 //! Is it still the same cluster? After trouble the server behind an address may be another one, or one whose memory was
-//! wiped, and its resource versions then mean nothing. The uid of the namespace `kube-system` tells clusters apart.
+//! wiped, and its resource versions then mean nothing. The uid of the namespace `kube-system` tells clusters apart. It is
+//! looked at after trouble, and from time to time without any.
 
 use std::sync::Arc;
 use std::time::Duration;
