@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Runs of each process that are compared; the least of each counts, for the machine may be busy.
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 
 const NAMESPACE: &str = "bench";
 
@@ -113,10 +113,10 @@ struct Cost {
 }
 
 async fn sync(sizes: &Sizes, endpoints: usize, kubeconfig: &Path) -> Outcome<Vec<Row>> {
-    let mut costs = Vec::new();
-    for who in [Who::Ours, Who::Reflector] {
-        let mut runs = Vec::new();
-        for _ in 0..RUNS {
+    let mut runs: [Vec<Cost>; 2] = Default::default();
+    // By turns, so that what else the machine does strikes both.
+    for _ in 0..RUNS {
+        for (who, runs) in [Who::Ours, Who::Reflector].into_iter().zip(&mut runs) {
             let mut process = Process::start(who, kubeconfig)?;
             let known = number(&process.ask("endpoints")?, "endpoints")?;
             if known != endpoints as u64 {
@@ -132,17 +132,17 @@ async fn sync(sizes: &Sizes, endpoints: usize, kubeconfig: &Path) -> Outcome<Vec
                 peak: number(&memory, "peak")?,
             });
         }
+    }
+    let costs = runs.map(|runs| {
         let least = |field: fn(&Cost) -> u64| runs.iter().map(field).min().unwrap_or_default();
-        costs.push(Cost {
+        Cost {
             cpu_ms: least(|cost| cost.cpu_ms),
             wall_ms: least(|cost| cost.wall_ms),
             rss: least(|cost| cost.rss),
             peak: least(|cost| cost.peak),
-        });
-    }
-    let [ours, theirs] = costs.as_slice() else {
-        return Err("two processes are compared".into());
-    };
+        }
+    });
+    let [ours, theirs] = &costs;
     let share = |ours: u64, theirs: u64| ours as f64 / theirs.max(1) as f64;
     let cpu = share(ours.cpu_ms, theirs.cpu_ms);
     let rss = share(ours.rss, theirs.rss);

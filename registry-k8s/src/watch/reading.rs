@@ -43,7 +43,9 @@ pub(super) struct Asking {
 pub(super) struct PageBody {
     request: Request,
     body: Body,
-    read: BytesMut,
+    /// What has come, put together once: a buffer that grows would be copied each time.
+    read: Vec<Bytes>,
+    length: usize,
     most: usize,
     patience: Duration,
     timer: Pin<Box<Sleep>>,
@@ -150,7 +152,8 @@ impl PageBody {
         Self {
             request,
             body,
-            read: BytesMut::new(),
+            read: Vec::new(),
+            length: 0,
             most,
             patience,
             timer: Box::pin(sleep_until(Instant::now() + patience)),
@@ -169,29 +172,38 @@ impl PageBody {
         loop {
             match self.body.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
-                    if self.read.len() + chunk.len() > self.most {
+                    if self.length + chunk.len() > self.most {
                         let what = format!(
                             "found more than {most} bytes, expected a page of at most {most} (max_page_bytes)",
                             most = self.most
                         );
                         return Poll::Ready(Err(self.request.error(ErrorKind::Limit, &what)));
                     }
-                    self.read.extend_from_slice(&chunk);
+                    self.length += chunk.len();
+                    self.read.push(chunk);
                     let next = (Instant::now() + self.patience).min(latest);
                     self.timer.as_mut().reset(next);
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(None) => return Poll::Ready(Ok(self.read.split().freeze())),
+                Poll::Ready(None) => return Poll::Ready(Ok(self.whole())),
                 Poll::Pending => break,
             }
         }
         std::task::ready!(self.timer.as_mut().poll(cx));
         let what = format!(
             "the answer stopped after {} bytes, expected more of it within {}",
-            self.read.len(),
+            self.length,
             duration::format(self.patience)
         );
         Poll::Ready(Err(self.request.error(ErrorKind::Unreachable, &what)))
+    }
+
+    fn whole(&mut self) -> Bytes {
+        let mut whole = BytesMut::with_capacity(self.length);
+        for chunk in self.read.drain(..) {
+            whole.extend_from_slice(&chunk);
+        }
+        whole.freeze()
     }
 
     pub(super) fn into_request(self) -> Request {

@@ -211,7 +211,8 @@ async fn a_restart_with_both_clusters_down_serves_what_was_known() {
     let endpoints: usize = (0..SERVICES).map(bulk_endpoints).sum();
     let known = async |scene: &Scene| {
         let registry = scene.daemon.registry("a").await;
-        (registry["endpoints"].as_u64().unwrap() as usize > endpoints).then_some(())
+        let found = usize::try_from(registry["endpoints"].as_u64().unwrap()).unwrap();
+        (found > endpoints).then_some(())
     };
     scene
         .daemon
