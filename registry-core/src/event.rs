@@ -87,6 +87,8 @@ pub enum Event {
         /// The scope, as in `Init`.
         scope: Scope,
         /// Scopes within it, or the whole of it again, that could not be read: they keep what they had, and are degraded.
+        /// A service that is named here and was applied all the same was read in part: what it had at addresses that were
+        /// not applied stays.
         unread: Vec<(Scope, Arc<RegistryError>)>,
     },
     /// One service is gone.

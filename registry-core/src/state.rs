@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::endpoint_set::EndpointSet;
 use crate::error::{ErrorKind, RegistryError};
 use crate::event::{Event, Scope};
 use crate::hostname::HostnameTemplate;
-use crate::model::{RegistryId, ServiceId, ServiceRecord, Timestamp};
+use crate::model::{Address, Endpoint, RegistryId, ServiceId, ServiceRecord, Timestamp};
 use crate::options::RegistryOptions;
 use crate::status::{Freshness, Live, Phase, RegistrySummary};
 use crate::store::Saved;
+use crate::text::Str;
 use entry::Entry;
 pub(crate) use entry::Names;
 pub(crate) use survival::Holding;
@@ -270,6 +272,15 @@ impl RegistryState {
             self.delete(&id, explicit, now, changes);
         }
         for (record, explicit) in listing.records.into_values() {
+            let id = record.id();
+            let partly = unread
+                .iter()
+                .any(|(scope, _)| matches!(scope, Scope::Service(unread) if unread == id));
+            let record = if partly {
+                self.with_what_it_had(record)
+            } else {
+                record
+            };
             self.put(record, explicit, now, changes);
         }
         if *scope == Scope::Registry {
@@ -279,6 +290,25 @@ impl RegistryState {
             self.degrade(scope, error, now);
         }
         Ok(())
+    }
+
+    /// A record of which a part could not be read, with what it had at other addresses.
+    fn with_what_it_had(&self, record: ServiceRecord) -> ServiceRecord {
+        let Some(held) = self.records.get(record.id()).and_then(Entry::delivered) else {
+            return record;
+        };
+        let places = |set: &EndpointSet| -> HashSet<(Str, Address)> {
+            let place = |endpoint: &Arc<Endpoint>| (endpoint.network().clone(), endpoint.address().clone());
+            set.iter().map(place).collect()
+        };
+        let read = places(record.endpoints());
+        let mut endpoints = record.endpoints().clone();
+        for endpoint in held.endpoints().iter() {
+            if !read.contains(&(endpoint.network().clone(), endpoint.address().clone())) {
+                endpoints.insert(endpoint.clone());
+            }
+        }
+        ServiceRecord::new(record.meta().clone(), endpoints)
     }
 
     /// What a listing found out is news to the wider ones around it, which began before it ended.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use registry_core::{
-    ErrorKind, Event, Limits, Lookup, Phase, RegistryError, RegistryOptions, Scope, ServiceId,
+    Endpoint, ErrorKind, Event, Limits, Lookup, Phase, RegistryError, RegistryOptions, Scope, ServiceId,
 };
 
 use crate::engine::{World, endpoint, hostname, id, record};
@@ -54,6 +54,41 @@ fn a_listing_in_pieces_is_applied_as_one() {
         ["new", "web"],
         "what was not applied again is gone"
     );
+}
+
+#[test]
+fn a_service_that_was_read_in_part_keeps_what_it_had_elsewhere() {
+    let mut world = World::merging(&["a"]);
+    world.list(
+        "a",
+        [record("web", [endpoint(1, 80), endpoint(2, 80), endpoint(3, 80)])],
+    );
+    world.publish();
+    let ports = |world: &mut World| {
+        world.publish();
+        let service = world.snapshot.services().next().unwrap().clone();
+        let port = |endpoint: &Arc<Endpoint>| endpoint.ports().iter().next().unwrap().number;
+        let mut ports: Vec<u16> = service.endpoints().iter().map(port).collect();
+        ports.sort_unstable();
+        ports
+    };
+    let unread = vec![(Scope::Service(ServiceId::named("web")), error())];
+    let scope = Scope::Registry;
+    world.say(
+        "a",
+        vec![
+            Event::Init(scope.clone()),
+            Event::apply(record("web", [endpoint(1, 81)])),
+            Event::InitDone { scope, unread },
+        ],
+    );
+    assert_eq!(
+        ports(&mut world),
+        [80, 80, 81],
+        "read anew at one address, not read at the others"
+    );
+    world.list("a", [record("web", [endpoint(1, 81)])]);
+    assert_eq!(ports(&mut world), [81]);
 }
 
 #[test]
