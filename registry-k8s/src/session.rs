@@ -50,8 +50,8 @@ pub(crate) struct Session {
     fields: Fields,
     identity: Identity,
     troubles: Troubles,
-    /// Scopes of which somebody wants complete knowledge, and what was not listed since.
-    wishes: Vec<(Scope, BTreeSet<Subject>)>,
+    /// A scope of which somebody wants complete knowledge, and what was not listed since.
+    wish: Option<(Scope, BTreeSet<Subject>)>,
     /// Services of which an object cannot be read, as last told.
     unreadable: BTreeMap<ServiceId, Arc<RegistryError>>,
     /// Parts in whose last listing something could not even be told from other objects.
@@ -93,7 +93,7 @@ impl Session {
             namespaces: Namespaces::new(config),
             fields: Fields::default(),
             troubles: Troubles::default(),
-            wishes: Vec::new(),
+            wish: None,
             unreadable: BTreeMap::new(),
             blind: HashSet::new(),
             excess: 0,
@@ -123,7 +123,9 @@ impl Session {
             tokio::select! {
                 Some(step) = self.running.next() => self.take_in(step),
                 (before, after) = self.identity.changed() => self.swapped(before.as_ref(), &after),
-                wish = self.control.resync_requested() => self.wish(wish),
+                // One after the other: a listing that each wish began anew would never end, and one that began before a
+                // wish was taken does not answer it.
+                wish = self.control.resync_requested(), if self.wish.is_none() => self.grant(wish),
                 () = removals => {}
             }
             // What is there already belongs to the same batch.
@@ -186,7 +188,7 @@ impl Session {
                 None => self.namespace(word),
             }
             if matches!(word, Told::Complete) {
-                for (_, missing) in &mut self.wishes {
+                if let Some((_, missing)) = &mut self.wish {
                     missing.remove(&subject);
                 }
             }
@@ -277,7 +279,7 @@ impl Session {
         self.parts.list_again(|_| true);
     }
 
-    fn wish(&mut self, Resync { scope, .. }: Resync) {
+    fn grant(&mut self, Resync { scope, .. }: Resync) {
         // A list that names no resource version is answered with the newest state: there is nothing stronger to ask.
         let scope = self.namespaces.covering(scope);
         let wanted = |subject: &Subject| match subject.field() {
@@ -291,14 +293,7 @@ impl Session {
             .cloned()
             .collect();
         self.parts.list_again(|subject| missing.contains(subject));
-        self.wishes.retain(|(held, _)| !scope.covers(held));
-        // What answers a wider wish answers this one as well: it may not come before these are listed again.
-        for (held, others) in &mut self.wishes {
-            if held.covers(&scope) {
-                others.extend(missing.iter().cloned());
-            }
-        }
-        self.wishes.push((scope, missing));
+        self.wish = Some((scope, missing));
     }
 
     // === what is told ===
@@ -330,8 +325,7 @@ impl Session {
         let answered = |(_, missing): &mut (Scope, BTreeSet<Subject>)| {
             !missing.iter().any(|subject| parts.may_come(subject))
         };
-        let answered: Vec<_> = self.wishes.extract_if(.., answered).collect();
-        for (scope, _) in answered {
+        if let Some((scope, _)) = self.wish.take_if(answered) {
             self.tell_listing(scope);
         }
         self.tell_confirmed();
@@ -390,7 +384,7 @@ impl Session {
         let awaited = fields.iter().any(|field| {
             self.parts.field_is_listed(field)
                 && !self.parts.field_is_hopeless(field)
-                && is_awaited(&self.wishes, &self.parts, field)
+                && is_awaited(self.wish.as_ref(), &self.parts, field)
         });
         nodes && self.namespaces.known() && rest_is_hopeless && some && !awaited
     }
@@ -399,11 +393,11 @@ impl Session {
     fn open_fields(&mut self) -> Vec<Option<Str>> {
         let parts = &self.parts;
         // Where one is to be listed again, that listing opens it: its word counts as the answer.
-        let wishes = &self.wishes;
+        let wish = self.wish.as_ref();
         let ready = parts
             .fields()
             .into_iter()
-            .filter(|field| parts.field_is_listed(field) && !is_awaited(wishes, parts, field));
+            .filter(|field| parts.field_is_listed(field) && !is_awaited(wish, parts, field));
         ready.filter(|field| self.fields.open(field)).collect()
     }
 
@@ -518,7 +512,7 @@ impl Session {
 }
 
 /// True where somebody waits for the field to be listed again.
-fn is_awaited(wishes: &[(Scope, BTreeSet<Subject>)], parts: &Parts, field: &Option<Str>) -> bool {
-    let mut missing = wishes.iter().flat_map(|(_, missing)| missing);
+fn is_awaited(wish: Option<&(Scope, BTreeSet<Subject>)>, parts: &Parts, field: &Option<Str>) -> bool {
+    let mut missing = wish.into_iter().flat_map(|(_, missing)| missing);
     missing.any(|subject| subject.field() == Some(field) && parts.may_come(subject))
 }
