@@ -187,10 +187,10 @@ impl Session {
                 Some(part) => self.object(&part, word),
                 None => self.namespace(word),
             }
-            if matches!(word, Told::Complete) {
-                if let Some((_, missing)) = &mut self.wish {
-                    missing.remove(&subject);
-                }
+            if matches!(word, Told::Complete)
+                && let Some((_, missing)) = &mut self.wish
+            {
+                missing.remove(&subject);
             }
         }
     }
