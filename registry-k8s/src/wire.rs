@@ -469,12 +469,20 @@ impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
     }
 }
 
+/// Reads JSON. Where all of it is text, as it should be, that is found out at once, instead of at each string in it.
+pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, serde_json::Error> {
+    match std::str::from_utf8(json) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(json),
+    }
+}
+
 /// Reads an object that is nothing without a name.
 pub(crate) fn named<'a, T: Deserialize<'a>>(
     object: &'a [u8],
     name: impl FnOnce(&T) -> &str,
 ) -> Result<T, serde_json::Error> {
-    let read: T = serde_json::from_slice(object)?;
+    let read: T = read(object)?;
     if name(&read).is_empty() {
         return Err(serde_json::Error::custom(
             "metadata.name: found nothing, expected a name",

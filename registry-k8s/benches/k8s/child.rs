@@ -54,6 +54,9 @@ struct Seen {
     endpoints: AtomicUsize,
 }
 
+/// The shortest time between two publications.
+pub(crate) const PUBLISH_INTERVAL: Duration = Duration::from_millis(5);
+
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 pub(crate) async fn run(who: Who, kubeconfig: &Path) -> Outcome<()> {
@@ -163,7 +166,11 @@ async fn ours(kubeconfig: &Path, seen: &Arc<Seen>) -> Outcome<Discovery> {
         ..KubernetesConfig::default()
     };
     let registry = KubernetesRegistry::try_new(config)?;
-    let discovery = Discovery::builder().registry("bench", registry)?.start()?;
+    let discovery = Discovery::builder()
+        .registry("bench", registry)?
+        // As often as changes come in the last row, a publication each 10 ms would never be early.
+        .publish_interval(PUBLISH_INTERVAL)
+        .start()?;
     discovery.ready().await;
     let mut changes = discovery.changes();
     let task = seen.clone();

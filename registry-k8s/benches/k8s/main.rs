@@ -275,7 +275,11 @@ async fn writes(sizes: &Sizes, server: &Kubernetes, kubeconfig: &Path) -> Outcom
     };
     let beyond = at(&mine, 99) as f64 / 1e3 - at(&others, 99) as f64 / 1e3;
     Ok(vec![Row {
-        what: format!("write of a slice to snapshot, 100/s for {} s", sizes.seconds),
+        what: format!(
+            "write of a slice to snapshot, 100/s for {} s, published each {:?}",
+            sizes.seconds,
+            child::PUBLISH_INTERVAL
+        ),
         found: format!(
             "p50 {:.1} ms, p99 {:.1} ms; bare watcher {:.1} and {:.1} ms: {beyond:+.1} ms at p99 ({} of {count} seen, {:.1} % of a core)",
             at(&mine, 50) as f64 / 1e3,

@@ -21,7 +21,7 @@ impl Index {
         if !self.listings.iter().any(again) {
             return false;
         }
-        let Ok(head) = serde_json::from_slice::<wire::Head<wire::Identity<'_>>>(object) else {
+        let Ok(head) = wire::read::<wire::Head<wire::Identity<'_>>>(object) else {
             return false;
         };
         let metadata = &head.metadata;

@@ -42,7 +42,7 @@ struct Wire<'a> {
 /// What is wrong with it, and which object it speaks of as far as that can be told. Nothing else of the line is shown:
 /// it may be a Secret's.
 pub(super) fn parse(line: &Bytes) -> Result<Happened, String> {
-    let wire: Wire<'_> = serde_json::from_slice(line).map_err(|error| {
+    let wire: Wire<'_> = crate::wire::read(line).map_err(|error| {
         format!(
             "{}: found {}, expected a watch event",
             called(line),

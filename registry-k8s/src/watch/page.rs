@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::event::fault;
 use crate::error::short;
 use crate::transport::Refusal;
+use crate::wire::read;
 
 /// What a page holds. The objects are parts of the page, which stays in memory as long as any of them.
 #[derive(Debug)]
@@ -54,8 +55,8 @@ pub(super) fn parse(asked: &str, body: &Bytes) -> Result<Page, Refusal> {
         let message = format!("{asked}: found {found}, expected a list");
         Refusal::trouble(RegistryError::new(ErrorKind::Malformed, message))
     };
-    let outside: Outside<'_> = serde_json::from_slice(body)
-        .map_err(|error| malformed(format!("{} in {} bytes", fault(&error), body.len())))?;
+    let outside: Outside<'_> =
+        read(body).map_err(|error| malformed(format!("{} in {} bytes", fault(&error), body.len())))?;
     if outside.kind == "Status" {
         return Err(Refusal::answered(asked, None, None, body));
     }
