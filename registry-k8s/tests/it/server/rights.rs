@@ -280,12 +280,14 @@ async fn a_namespace_that_is_listed_empty_is_held_back_by_the_guard() {
     });
     let held = held.await.unwrap();
     assert_eq!((held.services, held.endpoints), (1, 20), "{held:?}");
-    let snapshot = discovery.snapshot();
-    let b = service(&snapshot, "b", "web").unwrap();
-    assert_eq!(
-        b.endpoints().iter().filter(|endpoint| endpoint.held()).count(),
-        20
-    );
+    // The status knows of it a moment before the next publication shows it.
+    let snapshot = until("endpoints that are marked as held", &discovery, |snapshot| {
+        let marked = |b: std::sync::Arc<registry_core::Service>| {
+            b.endpoints().iter().filter(|endpoint| endpoint.held()).count()
+        };
+        service(snapshot, "b", "web").map(marked) == Some(20)
+    })
+    .await;
     assert_eq!(addresses(&snapshot, "a", "web").unwrap().len(), 10);
 
     // Then the registry is asked once more, and says the same.
