@@ -1,6 +1,5 @@
 //! Many clusters from one place: a directory of kubeconfigs, or Secrets that hold them. Clusters come and go while it runs.
 
-mod base64;
 mod changes;
 mod directory;
 mod kubeconfig;

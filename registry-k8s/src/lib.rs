@@ -48,6 +48,7 @@
 //! ```
 
 mod access;
+mod base64;
 mod config;
 mod error;
 mod fleet;

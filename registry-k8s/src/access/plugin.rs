@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 use super::date;
+use crate::base64;
 use crate::error::short;
 
 const VERSIONS: [&str; 2] = [
@@ -40,28 +41,10 @@ impl Identity {
     /// Certificate and key, each as the client library takes it: in base64.
     pub(super) fn encoded(&self) -> (String, SecretString) {
         (
-            base64(self.certificate.as_bytes()),
-            base64(self.key.expose_secret().as_bytes()).into(),
+            base64::encode(self.certificate.as_bytes()),
+            base64::encode(self.key.expose_secret().as_bytes()).into(),
         )
     }
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for i in 0..4 {
-            if i > group.len() {
-                text.push('=');
-            } else {
-                text.push(char::from(LETTERS[(bits >> (18 - 6 * i) & 63) as usize]));
-            }
-        }
-    }
-    text
 }
 
 /// What is said to a plug-in, and what it says.
@@ -317,20 +300,6 @@ mod tests {
                 error.starts_with(expected) && !error.contains("geheim"),
                 "{error}"
             );
-        }
-    }
-
-    #[test]
-    fn base64_is_padded() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("\u{ff}~", "w79+"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
         }
     }
 

@@ -9,9 +9,9 @@ use registry_core::{ErrorKind, RegistryError, Str};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
+use crate::base64;
 use crate::config::SecretsConfig;
 use crate::error::short;
-use crate::fleet::base64;
 use crate::fleet::kubeconfig::{Candidate, Kubeconfig, MAX_MEMBERS, MAX_TOTAL_BYTES};
 
 /// Secrets of one namespace.

@@ -1,7 +1,25 @@
-//! Base64 as in the `data` of Secrets: the standard alphabet, padded (RFC 4648, section 4).
+//! Base64 as in the `data` of Secrets and kubeconfigs: the standard alphabet, padded (RFC 4648, section 4).
+
+/// The text of these bytes.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for i in 0..4 {
+            if i > group.len() {
+                text.push('=');
+            } else {
+                text.push(char::from(LETTERS[(bits >> (18 - 6 * i) & 63) as usize]));
+            }
+        }
+    }
+    text
+}
 
 /// The bytes, or `None` where the text is no base64. What is wrong with it is not said: it may be a secret.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
     if !text.len().is_multiple_of(4) {
         return None;
@@ -45,21 +63,7 @@ fn value(digit: u8) -> Option<u32> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::decode;
-
-    fn encode(bytes: &[u8]) -> String {
-        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut text = String::new();
-        for group in bytes.chunks(3) {
-            let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or_default());
-            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-            for i in 0..4 {
-                let digit = DIGITS[(bits >> (18 - 6 * i) & 63) as usize];
-                text.push(if i <= group.len() { char::from(digit) } else { '=' });
-            }
-        }
-        text
-    }
+    use super::{decode, encode};
 
     #[test]
     fn the_examples_of_the_standard_are_decoded() {
@@ -75,6 +79,20 @@ mod tests {
             assert_eq!(decode(text).as_deref(), Some(bytes.as_bytes()), "{text}");
         }
         assert_eq!(decode("+/+/"), Some(vec![0xfb, 0xff, 0xbf]));
+    }
+
+    #[test]
+    fn base64_is_padded() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("\u{ff}~", "w79+"),
+        ] {
+            assert_eq!(encode(bytes.as_bytes()), text);
+        }
     }
 
     #[test]
