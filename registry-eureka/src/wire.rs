@@ -1,0 +1,128 @@
+//! What servers send, as they send it: JSON or XML, in every shape that was ever seen, borrowed from the body.
+//!
+//! Decoding is lenient within an instance (a field that is not what it should be counts as absent) and strict about the
+//! document (one that breaks off is an error). It goes application by application: neither a tree nor a list of all
+//! instances ever exists.
+
+mod json;
+mod xml;
+
+use std::borrow::Cow;
+
+/// An application and what could be read of its instances.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Application<'a> {
+    /// Its name as told; empty where neither it nor an instance tells.
+    pub(crate) name: Cow<'a, str>,
+    /// Its instances.
+    pub(crate) instances: Vec<Instance<'a>>,
+    /// Elements in the place of an instance that are none: which (counted from 0) and what was found.
+    pub(crate) unread: Vec<String>,
+}
+
+/// One instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Instance<'a> {
+    pub(crate) instance_id: Option<Cow<'a, str>>,
+    pub(crate) app: Option<Cow<'a, str>>,
+    pub(crate) host_name: Option<Cow<'a, str>>,
+    pub(crate) ip_addr: Option<Cow<'a, str>>,
+    pub(crate) status: Status,
+    /// The operator's override, `UNKNOWN` where there is none.
+    pub(crate) overridden: Status,
+    pub(crate) port: Port,
+    pub(crate) secure_port: Port,
+    /// A comma list, as told.
+    pub(crate) vip_address: Option<Cow<'a, str>>,
+    /// A comma list, as told.
+    pub(crate) secure_vip_address: Option<Cow<'a, str>>,
+    /// Metadata of an Amazon data centre, such as `instance-id` and `availability-zone`; else empty.
+    pub(crate) data_center: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Without keys that begin with `@`; values that are no strings as their JSON text.
+    pub(crate) metadata: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub(crate) asg_name: Option<Cow<'a, str>>,
+    pub(crate) app_group_name: Option<Cow<'a, str>>,
+    /// Milliseconds since 1970 by the server's clock.
+    pub(crate) last_updated: Option<u64>,
+    /// Milliseconds since 1970 by the instance's clock.
+    pub(crate) last_dirty: Option<u64>,
+    pub(crate) action: Action,
+}
+
+/// A port as told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Port {
+    /// As told: -1 and 0 are seen.
+    pub(crate) number: Option<i64>,
+    pub(crate) enabled: bool,
+}
+
+/// The five statuses; any other word is `UNKNOWN` to a server too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Status {
+    Up,
+    Down,
+    Starting,
+    OutOfService,
+    #[default]
+    Unknown,
+}
+
+/// What happened to an instance of a delta.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Registered, or registered again, or another word than the three.
+    #[default]
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// What a document says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Counts of instances by status, such as `DOWN_1_UP_3_`; absent where it is not told.
+    pub(crate) hash: Option<String>,
+}
+
+/// Why a document cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct DecodeError {
+    message: String,
+}
+
+impl Status {
+    /// All of them, in the order of their words, which is that of the hash.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Down,
+        Self::OutOfService,
+        Self::Starting,
+        Self::Unknown,
+        Self::Up,
+    ];
+
+    /// The word.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "UP",
+            Self::Down => "DOWN",
+            Self::Starting => "STARTING",
+            Self::OutOfService => "OUT_OF_SERVICE",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// Reads the answer to `/apps` or `/apps/delta`, whichever of the two formats it is in.
+///
+/// `content_type` is the answer's word on it; where it is absent or says neither, the first byte decides. Each application
+/// is handed over as soon as it is read, so what was handed over before an error is to be thrown away.
+pub(crate) fn decode<'a>(
+    body: &'a [u8],
+    content_type: Option<&str>,
+    sink: impl FnMut(Application<'a>),
+) -> Result<Head, DecodeError> {
+    let _ = (body, content_type, sink);
+    unimplemented!("wire")
+}

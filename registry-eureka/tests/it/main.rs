@@ -1,0 +1,5 @@
+//! The Eureka registry against real servers, and against captured answers with faults.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod server;
+mod slow;

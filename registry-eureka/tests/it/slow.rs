@@ -1,0 +1,1 @@
+//! Soaks, outages and grids of a minute and more.
