@@ -117,7 +117,26 @@ impl HttpClient {
     /// Dropping the future cancels the request and, over HTTP/1.1, closes its connection.
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
         // Boxed once here: the state of all layers below is several kilobytes, and a registry parks thousands.
-        Box::pin(self.run(request)).await
+        Box::pin(self.run(request, None)).await
+    }
+
+    /// The same to that base URL and no other, for callers that have to know who is asked: whether the answer is good, and
+    /// which server is in use then, is left to them ([`settle_on`](Self::settle_on), [`fail_over`](Self::fail_over)).
+    ///
+    /// `base` is an index of [`bases`](Self::bases); one that is none is an error.
+    pub async fn send_to(&self, base: usize, request: &Request) -> Result<Response, Error> {
+        if base >= self.inner.servers.len() {
+            return Err(Error::Config {
+                field: "url".to_owned(),
+                reason: format!("there is no base URL of the number {base}"),
+            });
+        }
+        Box::pin(self.run(request, Some(base))).await
+    }
+
+    /// Ends the rest of a base URL whose answer was good, and uses it from now on.
+    pub fn settle_on(&self, base: usize) {
+        self.inner.choice.settle_on(base);
     }
 
     /// Index of the base URL that the next request goes to.
@@ -186,10 +205,11 @@ impl HttpClient {
         &self.inner.servers[self.current_base()]
     }
 
-    async fn run(&self, request: &Request) -> Result<Response, Error> {
+    /// Sends it to the base URL in use and moves on where that fails, or to the one that it is `pinned` to.
+    async fn run(&self, request: &Request, pinned: Option<usize>) -> Result<Response, Error> {
         let inner = &*self.inner;
         let allowed = request.deadline().unwrap_or(inner.config.request_timeout);
-        let mut base = inner.choice.current();
+        let mut base = pinned.unwrap_or_else(|| inner.choice.current());
         let mut permit = Some(inner.permit(base, request.lane(), allowed).await?);
         let deadline = Instant::now() + allowed;
         let (mut moves, mut stale, mut renewed) = (0, 0, false);
@@ -222,7 +242,7 @@ impl HttpClient {
                         }
                     }
                     let failed = answer.status().is_server_error() && fail_over.on_server_error;
-                    if !failed {
+                    if !failed && pinned.is_none() {
                         inner.choice.succeeded(base);
                     }
                     failed
@@ -239,7 +259,11 @@ impl HttpClient {
                 Err(Error::ClosedEarly { .. } | Error::Reset { .. }) => fail_over.on_close,
                 Err(_) => false,
             };
-            let next = if elsewhere { self.moved(base) } else { base };
+            let next = if elsewhere && pinned.is_none() {
+                self.moved(base)
+            } else {
+                base
+            };
             // The next server has a budget of its own.
             if let (Some(permit), Ok(_)) = (permit.take(), &outcome) {
                 permit.hand_back();
@@ -257,11 +281,14 @@ impl HttpClient {
         let before = inner.choice.current();
         let now = inner.choice.failed(base);
         if before != now {
-            tracing::warn!(
-                from = %inner.servers[before].url.redacted(),
-                to = %inner.servers[now].url.redacted(),
-                "moving on to another base URL"
-            );
+            let from = inner.servers[before].url.redacted();
+            let to = inner.servers[now].url.redacted();
+            if inner.choice.member(now).1.is_none() {
+                tracing::warn!(%from, %to, "moving on to another base URL");
+            } else {
+                // All of them fail: going round is no news, and may last for a night.
+                tracing::debug!(%from, %to, "moving on to another base URL, which failed a while ago");
+            }
         }
         now
     }

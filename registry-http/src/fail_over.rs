@@ -13,7 +13,7 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 /// Longest rest.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
-/// Sticky choice among base URLs: it moves only on a failure of the one in use, never back by itself.
+/// Sticky choice among base URLs: it moves on a failure of the one in use, or where a caller says so, never back by itself.
 #[derive(Debug)]
 pub(crate) struct Choice {
     state: Mutex<State>,
@@ -64,6 +64,15 @@ impl Choice {
     pub(crate) fn succeeded(&self, index: usize) {
         if let Some(member) = self.state().members.get_mut(index) {
             *member = Member::default();
+        }
+    }
+
+    /// Ends a member's rest and makes it the one in use.
+    pub(crate) fn settle_on(&self, index: usize) {
+        let mut state = self.state();
+        if let Some(member) = state.members.get_mut(index) {
+            *member = Member::default();
+            state.current = index;
         }
     }
 
@@ -138,6 +147,16 @@ mod tests {
         assert_eq!(rests, [1, 2, 4, 8, 16, 32, 60, 60]);
         choice.succeeded(0);
         assert_eq!(choice.member(0), (0, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_that_is_settled_on_is_in_use_and_rests_no_more() {
+        let choice = Choice::new(3);
+        choice.failed(2);
+        choice.settle_on(2);
+        assert_eq!((choice.current(), choice.member(2)), (2, (0, None)));
+        choice.settle_on(3);
+        assert_eq!(choice.current(), 2, "there is no such member");
     }
 
     #[tokio::test(start_paused = true)]

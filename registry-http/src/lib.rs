@@ -14,7 +14,8 @@
 //! ```
 //!
 //! - **Several base URLs** are replicas of one registry. The client stays with one until it fails; the failed one rests
-//!   for 1 s, twice as long after each further failure, 60 s at most.
+//!   for 1 s, twice as long after each further failure, 60 s at most. Who has to know which server is asked asks it by
+//!   its number ([`HttpClient::send_to`]), and judges its answers itself.
 //! - **Connections are a budget.** Servers count them per client, and a budget overdrawn hurts other programs on the
 //!   host. Over HTTP/1.1 each request in flight holds a permit, and idle connections are reused before one is dialled,
 //!   so that there are never more than `max_connections`. Over HTTP/2 (TLS only, found out by the first connection)

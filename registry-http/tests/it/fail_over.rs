@@ -88,3 +88,24 @@ async fn a_timeout_moves_the_next_request() {
     assert_eq!(client.send(&request).await.unwrap_err().kind(), "timeout");
     assert_eq!(client.send(&Request::get("/")).await.unwrap().base(), 1);
 }
+
+#[tokio::test]
+async fn a_server_that_is_asked_by_its_number_is_asked_alone() {
+    let first = serve(|_| async { answer(200, "first") }).await;
+    let second = serve(|_| async { answer(500, "second") }).await;
+    let client = of(&[first.url(), second.url(), refused().await]);
+    let request = Request::get("/").with_fail_over(FailOver::always());
+    let got = client.send_to(1, &request).await.unwrap();
+    assert_eq!((got.base(), got.status().as_u16()), (1, 500));
+    let error = client.send_to(2, &request).await.unwrap_err();
+    assert_eq!(error.kind(), "connect");
+    assert_eq!(client.send_to(3, &request).await.unwrap_err().kind(), "config");
+    // Neither failure is held against anybody, and neither answer for anybody: the caller says what they are worth.
+    assert_eq!(client.current_base(), 0);
+    assert!(client.bases().iter().all(|base| base.failures == 0));
+    client.fail_over(1);
+    assert_eq!(client.send_to(1, &request).await.unwrap().base(), 1);
+    assert_eq!(client.bases()[1].failures, 1, "an answer alone is no success");
+    client.settle_on(1);
+    assert_eq!((client.current_base(), client.bases()[1].failures), (1, 0));
+}
