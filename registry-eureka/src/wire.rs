@@ -1,13 +1,31 @@
 //! What servers send, as they send it: JSON or XML, in every shape that was ever seen, borrowed from the body.
 //!
+//! ```text
+//!  decode ── format: by content type, else by the first byte ──┬── json ──┐  an instance's field by its name
+//!                                                              └── xml  ──┴─▶ field ──▶ Instance ──▶ Application ──▶ sink
+//! ```
+//!
 //! Decoding is lenient within an instance (a field that is not what it should be counts as absent) and strict about the
 //! document (one that breaks off is an error). It goes application by application: neither a tree nor a list of all
-//! instances ever exists.
+//! instances ever exists. The same registry in either format comes to the same values:
+//!
+//! - texts are taken as they are, those of only whitespace as absent (those of metadata are kept); numbers and words
+//!   may have whitespace around them;
+//! - of a field that is told twice the last word counts, and a list that is told twice is read on: what is there is
+//!   never lost to what comes later;
+//! - metadata without keys that begin with `@`, which are notes of the server's serializer, and without `null`s.
 
+mod error;
+mod field;
+mod format;
 mod json;
 mod xml;
 
 use std::borrow::Cow;
+
+pub(crate) use error::DecodeError;
+
+use format::Format;
 
 /// An application and what could be read of its instances.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,7 +56,7 @@ pub(crate) struct Instance<'a> {
     pub(crate) secure_vip_address: Option<Cow<'a, str>>,
     /// Metadata of an Amazon data centre, such as `instance-id` and `availability-zone`; else empty.
     pub(crate) data_center: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Without keys that begin with `@`; values that are no strings as their JSON text.
+    /// Without keys that begin with `@` and without nulls; each key once. Values that are no strings as their JSON text.
     pub(crate) metadata: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     pub(crate) asg_name: Option<Cow<'a, str>>,
     pub(crate) app_group_name: Option<Cow<'a, str>>,
@@ -49,7 +67,8 @@ pub(crate) struct Instance<'a> {
     pub(crate) action: Action,
 }
 
-/// A port as told.
+/// A port as told. Where nothing says whether it is enabled, the plain one is and the secure one is not, as in Netflix's
+/// own reader.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Port {
     /// As told: -1 and 0 are seen.
@@ -85,13 +104,6 @@ pub(crate) struct Head {
     pub(crate) hash: Option<String>,
 }
 
-/// Why a document cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct DecodeError {
-    message: String,
-}
-
 impl Status {
     /// All of them, in the order of their words, which is that of the hash.
     pub(crate) const ALL: [Self; 5] = [
@@ -121,8 +133,24 @@ impl Status {
 pub(crate) fn decode<'a>(
     body: &'a [u8],
     content_type: Option<&str>,
-    sink: impl FnMut(Application<'a>),
+    mut sink: impl FnMut(Application<'a>),
 ) -> Result<Head, DecodeError> {
-    let _ = (body, content_type, sink);
-    unimplemented!("wire")
+    let (format, text) = format::recognise(body, content_type)?;
+    match format {
+        Format::Json => json::read(text, &mut sink),
+        Format::Xml => xml::read(text, &mut sink),
+    }
 }
+
+impl Application<'_> {
+    /// Takes the name from an instance where the application itself does not tell it.
+    fn name_by_instances(&mut self) {
+        if self.name.is_empty() {
+            let told = self.instances.iter().find_map(|instance| instance.app.clone());
+            self.name = told.unwrap_or_default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
