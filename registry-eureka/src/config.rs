@@ -1,17 +1,18 @@
 //! What an operator may set.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use registry_core::{Pattern, duration};
-use registry_http::{CredentialConfig, HttpConfig};
+use registry_http::{Credential, CredentialConfig, HttpConfig, Placement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
 /// Settings of one Eureka registry: the servers of one region, which replicate to each other.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EurekaConfig {
     /// Base URLs of the servers, the preferred one first, such as `http://host:8761/eureka` (Spring Cloud) or
@@ -147,27 +148,45 @@ impl Default for MetadataKeys {
     }
 }
 
+/// The longest of all times that can be set: beyond it, clocks overflow before anybody is served.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The shortest time between two polls.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// A base URL, and how much it is preferred.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub(crate) url: String,
+    /// 0 for the own zone, 1 for others, 2 for `urls`: of two equal ones none is come back to.
+    pub(crate) rank: u8,
+}
+
 impl EurekaConfig {
-    /// The base URLs in the order in which they are asked.
-    pub(crate) fn servers(&self) -> Vec<String> {
+    /// The servers in the order in which they are asked.
+    pub(crate) fn servers(&self) -> Vec<Server> {
         let own = self.zone.as_ref().and_then(|zone| self.zones.get(zone));
         let others = self
             .zones
             .iter()
             .filter(|(zone, _)| Some(*zone) != self.zone.as_ref());
-        let mut servers: Vec<String> = Vec::new();
-        for url in own
-            .into_iter()
-            .chain(others.map(|(_, urls)| urls))
-            .flatten()
-            .chain(&self.urls)
-        {
-            if !servers.contains(url) {
-                servers.push(url.clone());
+        let own = own.into_iter().map(|urls| (urls, 0));
+        let others = others.map(|(_, urls)| (urls, 1));
+        let groups = own.chain(others).chain([(&self.urls, 2)]);
+        let mut servers: Vec<Server> = Vec::new();
+        for (urls, rank) in groups {
+            for url in urls {
+                if !servers.iter().any(|server| server.url == *url) {
+                    servers.push(Server {
+                        url: url.clone(),
+                        rank,
+                    });
+                }
             }
         }
         if servers.is_empty() {
-            servers.push("http://127.0.0.1:8761/eureka".to_owned());
+            let url = "http://127.0.0.1:8761/eureka".to_owned();
+            servers.push(Server { url, rank: 2 });
         }
         servers
     }
@@ -185,11 +204,251 @@ impl EurekaConfig {
 
     /// What is watched, without secrets: the same text for the same servers.
     pub(crate) fn target(&self) -> String {
-        unimplemented!("session: sorted bare URLs and remote_regions, as registry-consul does")
+        let servers = self.servers();
+        let mut urls: Vec<String> = servers.iter().map(|server| bare(&server.url)).collect();
+        urls.sort_unstable();
+        urls.dedup();
+        let mut target = urls.join(" ");
+        let mut regions = self.remote_regions.clone();
+        regions.sort_unstable();
+        regions.dedup();
+        if !regions.is_empty() {
+            target.push_str(&format!(" regions={}", regions.join(",")));
+        }
+        target
+    }
+
+    pub(crate) fn credential(&self) -> Result<Credential, Error> {
+        Ok(self.credentials.credential(Placement::Bearer)?)
     }
 
     /// Checks what types cannot.
     pub(crate) fn validate(&self) -> Result<(), Error> {
-        unimplemented!("session: every field, URLs that end in /apps …")
+        let urls = self.urls.iter().map(|url| ("urls", url));
+        let zoned = self.zones.values().flatten().map(|url| ("zones", url));
+        for (field, url) in urls.chain(zoned) {
+            check_url(field, url)?;
+            if has_user(url) && self.credentials != CredentialConfig::default() {
+                return wrong(
+                    "credentials",
+                    "found beside a URL with a user name, expected one of the two",
+                );
+            }
+        }
+        if let Some((zone, _)) = self.zones.iter().find(|(_, urls)| urls.is_empty()) {
+            return wrong("zones", format!("found no URL for the zone {zone:?}"));
+        }
+        if let Some(zone) = &self.zone
+            && !self.zones.is_empty()
+            && !self.zones.contains_key(zone)
+        {
+            let known: Vec<&str> = self.zones.keys().map(String::as_str).collect();
+            let known = known.join(", ");
+            return wrong(
+                "zone",
+                format!("found {zone:?}, expected one of `zones`: {known}"),
+            );
+        }
+        let odd = |region: &&String| region.trim().is_empty() || region.contains(',');
+        if let Some(region) = self.remote_regions.iter().find(odd) {
+            return wrong(
+                "remote_regions",
+                format!("found {region:?}, expected the name of a region"),
+            );
+        }
+        self.check_times()?;
+        self.credential()?;
+        self.http.validate()?;
+        Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), Error> {
+        for (field, found, least) in [
+            ("interval", self.interval, SHORTEST),
+            ("full_interval", self.full_interval, SHORTEST),
+            ("full_timeout", self.full_timeout, SHORTEST),
+            ("delta_retention", self.delta_retention, SHORTEST),
+            ("cache_interval", self.cache_interval, SHORTEST),
+            ("cache_offset", self.cache_offset, Duration::ZERO),
+        ] {
+            if found < least || found > LONGEST {
+                let [found, least, most] = [found, least, LONGEST].map(duration::format);
+                return wrong(field, format!("found {found}, expected {least} to {most}"));
+            }
+        }
+        let [interval, full, retention] =
+            [self.interval, self.full_interval, self.delta_retention].map(duration::format);
+        if self.full_interval < self.interval {
+            return wrong(
+                "full_interval",
+                format!("found {full}, expected at least `interval`, {interval}"),
+            );
+        }
+        if self.delta && self.interval * 2 > self.delta_retention {
+            return wrong(
+                "interval",
+                format!(
+                    "found {interval}, expected at most half of `delta_retention`, {retention}, beyond which changes are \
+                     missed; or `delta: false`"
+                ),
+            );
+        }
+        if self.alignment == Alignment::Fixed && self.cache_offset >= self.cache_interval {
+            let [offset, cache] = [self.cache_offset, self.cache_interval].map(duration::format);
+            return wrong(
+                "cache_offset",
+                format!("found {offset}, expected less than `cache_interval`, {cache}"),
+            );
+        }
+        Ok(())
     }
 }
+
+fn wrong<T>(field: &'static str, problem: impl Into<String>) -> Result<T, Error> {
+    Err(Error::Config {
+        field,
+        problem: problem.into(),
+    })
+}
+
+/// True where the part before the host holds a user name.
+fn has_user(url: &str) -> bool {
+    let uri = url.trim().parse::<http::Uri>();
+    uri.is_ok_and(|uri| {
+        uri.authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+    })
+}
+
+/// A URL without user name, password and query, fit to be shown; nothing of one that cannot be read.
+pub(crate) fn shown(url: &http::Uri) -> String {
+    let scheme = url.scheme_str().unwrap_or_default();
+    let authority = url.authority().map_or("", http::uri::Authority::as_str);
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    format!("{scheme}://{place}{}", url.path())
+}
+
+fn check_url(field: &'static str, url: &str) -> Result<(), Error> {
+    const EXAMPLE: &str = "such as http://127.0.0.1:8761/eureka";
+    let url = url.trim();
+    let scheme = url
+        .split_once("://")
+        .map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if !matches!(scheme.as_deref(), Some("http" | "https")) {
+        // The URL itself is not shown: it may hold a password.
+        return wrong(
+            field,
+            format!("found a URL without http:// or https://, expected one {EXAMPLE}"),
+        );
+    }
+    let Ok(uri) = url.parse::<http::Uri>() else {
+        return wrong(
+            field,
+            format!("found a URL that cannot be read, expected one {EXAMPLE}"),
+        );
+    };
+    let shown = shown(&uri);
+    if uri.host().is_none_or(str::is_empty) {
+        return wrong(
+            field,
+            format!("found {shown:?}, which lacks a host, expected a URL {EXAMPLE}"),
+        );
+    }
+    if uri.query().is_some() || url.contains('#') {
+        return wrong(
+            field,
+            format!("found {shown:?} with a query or a fragment, expected a base URL"),
+        );
+    }
+    match base_of(&shown) {
+        Some(base) => wrong(
+            field,
+            format!("found {shown:?}, expected the base URL alone: {base:?}"),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// What comes before `/apps` where a URL holds it, as the URLs of requests do.
+pub(crate) fn base_of(url: &str) -> Option<String> {
+    let segments: Vec<&str> = url.trim_end_matches('/').split('/').collect();
+    let is_of_a_request = |at: &usize| {
+        let (before, after) = (segments[at - 1], &segments[at + 1..]);
+        // A context path may be called so, too.
+        segments[*at] == "apps" && (matches!(after, [] | ["delta"]) || matches!(before, "eureka" | "v2"))
+    };
+    // After the scheme, an empty segment and the host.
+    let at = (3..segments.len()).find(is_of_a_request)?;
+    Some(segments[..at].join("/"))
+}
+
+/// A base URL as a server would be told apart by: without user name, password, default port and final slash.
+fn bare(url: &str) -> String {
+    let Ok(parsed) = url.trim().parse::<http::Uri>() else {
+        // It is refused where it is used; here nothing of it may be shown.
+        return String::new();
+    };
+    let scheme = parsed.scheme_str().unwrap_or_default().to_ascii_lowercase();
+    let host = parsed.host().unwrap_or_default().to_ascii_lowercase();
+    let port = match (scheme.as_str(), parsed.port_u16()) {
+        ("http", Some(80)) | ("https", Some(443)) | (_, None) => String::new(),
+        (_, Some(port)) => format!(":{port}"),
+    };
+    let path = parsed.path().trim_end_matches('/');
+    format!("{scheme}://{host}{port}{path}")
+}
+
+/// Shows no user name and no password: they may stand in the URLs.
+impl fmt::Debug for EurekaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hide = |urls: &[String]| -> Vec<String> { urls.iter().map(|url| bare(url)).collect() };
+        // All of them by name, so that none is forgotten.
+        let Self {
+            urls,
+            zones,
+            zone,
+            region,
+            remote_regions,
+            credentials,
+            interval,
+            full_interval,
+            full_timeout,
+            delta,
+            delta_retention,
+            alignment,
+            cache_interval,
+            cache_offset,
+            apps,
+            exclude_apps,
+            address,
+            metadata,
+            http,
+        } = self;
+        let zones: BTreeMap<&String, Vec<String>> =
+            zones.iter().map(|(zone, urls)| (zone, hide(urls))).collect();
+        f.debug_struct("EurekaConfig")
+            .field("urls", &hide(urls))
+            .field("zones", &zones)
+            .field("zone", zone)
+            .field("region", region)
+            .field("remote_regions", remote_regions)
+            .field("credentials", credentials)
+            .field("interval", interval)
+            .field("full_interval", full_interval)
+            .field("full_timeout", full_timeout)
+            .field("delta", delta)
+            .field("delta_retention", delta_retention)
+            .field("alignment", alignment)
+            .field("cache_interval", cache_interval)
+            .field("cache_offset", cache_offset)
+            .field("apps", apps)
+            .field("exclude_apps", exclude_apps)
+            .field("address", address)
+            .field("metadata", metadata)
+            .field("http", http)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,20 @@ use std::time::Duration;
 use registry_core::{ErrorKind, RegistryError};
 use registry_http::RedactedUrl;
 
+/// The longest rest that a server is granted. Its word is not taken for more: a wrong number would keep the registry from
+/// ever asking again.
+pub(crate) const LONGEST_REST: Duration = Duration::from_secs(10 * 60);
+
+/// What came from a server, fit for a message: on one line, and no longer than that.
+pub(crate) fn short(text: &str, most: usize) -> String {
+    let shown = text.chars().take(most);
+    let mut short: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(most).is_some() {
+        short.push('…');
+    }
+    short
+}
+
 /// What can go wrong with a Eureka registry.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -33,23 +47,102 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// The answer is not what Eureka sends.
-    #[error("{url}: {source}")]
+    #[error("{url}: the answer cannot be read")]
     Decode {
         /// What was asked for.
         url: RedactedUrl,
         /// Where and why.
+        #[source]
         source: crate::wire::DecodeError,
     },
+}
+
+impl Error {
+    /// The status of the answer, where there is one.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// How long the server asked to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// True where the server is well, and does not answer this question.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self.status() {
+            // To sign in, to be in time and to come later are other matters.
+            Some(401 | 408 | 429) => false,
+            Some(status) => matches!(status, 200..=299 | 400..=501),
+            None => false,
+        }
+    }
+
+    /// True where the head of an answer came, and its body was not what it should be.
+    pub(crate) fn is_of_the_body(&self) -> bool {
+        match self {
+            Self::Http(error) => matches!(error.kind(), "body" | "body_too_large"),
+            Self::Decode { .. } => true,
+            Self::Config { .. } | Self::Status { .. } => false,
+        }
+    }
+
+    /// True where the fault is on this side: another server would get the same request.
+    pub(crate) fn is_our_own(&self) -> bool {
+        match self {
+            Self::Config { .. } => true,
+            Self::Http(error) => matches!(error.kind(), "config" | "credential" | "busy"),
+            Self::Status { .. } | Self::Decode { .. } => false,
+        }
+    }
 }
 
 impl From<Error> for RegistryError {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Config { .. } => ErrorKind::Configuration,
-            Error::Http(_) => ErrorKind::Unreachable,
+            Error::Http(http) => match http.kind() {
+                "config" | "credential" => ErrorKind::Configuration,
+                "body_too_large" => ErrorKind::Limit,
+                "protocol" => ErrorKind::Malformed,
+                "busy" => ErrorKind::Unavailable,
+                // A body that cannot be decompressed is told apart from one that broke off by its cause only.
+                _ => ErrorKind::Unreachable,
+            },
+            Error::Status { status: 401, .. } => ErrorKind::Denied,
             Error::Status { .. } => ErrorKind::Unavailable,
             Error::Decode { .. } => ErrorKind::Malformed,
         };
-        RegistryError::new(kind, error.to_string())
+        let retry_after = error.retry_after();
+        let registry_error = RegistryError::new(kind, error.to_string()).with_retry_after(retry_after);
+        match std::error::Error::source(&error) {
+            Some(_) => registry_error.with_source(Cause(error)),
+            None => registry_error,
+        }
+    }
+}
+
+/// The causes behind an error whose own message was told already.
+#[derive(Debug)]
+struct Cause(Error);
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match std::error::Error::source(&self.0) {
+            Some(source) => std::fmt::Display::fmt(source, f),
+            None => std::fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0).and_then(std::error::Error::source)
     }
 }

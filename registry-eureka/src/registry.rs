@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream;
 use registry_core::{Control, EventStream, RegistryError, ServiceRegistry, async_trait};
 
 use crate::config::EurekaConfig;
 use crate::error::Error;
+use crate::session::Session;
+use crate::transport::Transport;
 
 /// The applications of the Eureka servers of one region.
 ///
@@ -51,16 +54,21 @@ impl ServiceRegistry for EurekaRegistry {
     }
 
     fn freshness_bound(&self) -> Duration {
-        // Three polls, and the time that the last one may take.
-        self.config.interval * 3 + self.config.http.request_timeout
+        // Three polls, and the time that fetching everything may take.
+        self.config.interval * 3 + self.config.full_timeout + self.config.http.request_timeout
     }
 
     async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {
-        let _ = control;
-        unimplemented!("session")
+        let transport = Transport::new(self.config.clone()).map_err(RegistryError::from)?;
+        let session = Session::new(transport, self.config.clone(), control);
+        Ok(Box::pin(stream::unfold(session, |mut session| async move {
+            let batch = session.next_batch().await;
+            Some((Ok(batch), session))
+        })))
     }
 
     async fn probe(&self) -> Result<(), RegistryError> {
-        unimplemented!("session")
+        let transport = Transport::new(self.config.clone()).map_err(RegistryError::from)?;
+        Ok(transport.probe().await?)
     }
 }
