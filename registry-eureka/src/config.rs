@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use registry_core::{Pattern, duration};
-use registry_http::{Credential, CredentialConfig, HttpConfig, Placement};
+use registry_http::{Credential, CredentialConfig, HttpConfig, Placement, RedactedUrl};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -359,6 +359,10 @@ fn check_url(field: &'static str, url: &str) -> Result<(), Error> {
             field,
             format!("found {shown:?} with a query or a fragment, expected a base URL"),
         );
+    }
+    // All else that a client would find wrong with it; the message holds no secret.
+    if let Err(error) = RedactedUrl::of_base(url) {
+        return wrong(field, format!("found a URL that cannot be used: {error}"));
     }
     match base_of(&shown) {
         Some(base) => wrong(

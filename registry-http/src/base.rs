@@ -40,6 +40,18 @@ impl RedactedUrl {
     pub(crate) fn new(url: Url) -> Self {
         Self(url)
     }
+
+    /// Checks a base URL as a client does when it is built, and shows it without its secrets.
+    ///
+    /// ```
+    /// use registry_http::RedactedUrl;
+    ///
+    /// assert_eq!(RedactedUrl::of_base("http://user:secret@host/base").unwrap().to_string(), "http://host/base");
+    /// assert!(RedactedUrl::of_base("http://host:port/").is_err());
+    /// ```
+    pub fn of_base(text: &str) -> Result<Self, Error> {
+        BaseUrl::parse(text).map(|base| base.redacted())
+    }
 }
 
 impl fmt::Display for RedactedUrl {
