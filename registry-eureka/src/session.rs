@@ -6,6 +6,7 @@ mod clock;
 mod listing;
 mod plan;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ use plan::{Ask, Plan, Why};
 /// The clocks drift apart by less; by more only where the machine slept, or one of them was set.
 const DRIFT: Duration = Duration::from_secs(1);
 
+/// How many services of which something cannot be read are named in the log at once.
+const TOLD: usize = 20;
+
 /// One watch.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -34,6 +38,8 @@ pub(crate) struct Session {
     outbox: Outbox,
     /// What could not be read in the last full fetch.
     unread: Vec<(ServiceId, String)>,
+    /// Services of which was logged that not all can be read.
+    told: HashSet<ServiceId>,
     /// The last full fetch, as long as what is held is what it said.
     full: Option<u128>,
     /// The last delta that is contained in what is held, and whether the counts matched by it.
@@ -66,6 +72,7 @@ impl Session {
             control,
             outbox: Outbox::default(),
             unread: Vec::new(),
+            told: HashSet::new(),
             full: None,
             delta: None,
             looked: now,
@@ -262,11 +269,31 @@ impl Session {
         head
     }
 
-    fn note_troubles(&self, changes: &Changes) {
+    /// Says what could not be read, each service once until it can.
+    fn note_troubles(&mut self, changes: &Changes) {
         self.control.meter().count_skipped(changes.skipped);
+        let registry = self.control.registry();
+        for record in &changes.applied {
+            self.told.remove(record.id());
+        }
+        let (mut told, mut left) = (0, 0);
         for (service, problem) in &changes.troubles {
-            let problem = short(problem, 300);
-            tracing::debug!(registry = %self.control.registry(), %service, problem, "not all of the service can be read");
+            if !self.told.insert(service.clone()) {
+                continue;
+            }
+            if told < TOLD {
+                let problem = short(problem, 300);
+                tracing::warn!(%registry, %service, problem, "not all of the service can be read; what it had stays");
+                told += 1;
+            } else {
+                left += 1;
+            }
+        }
+        if left > 0 {
+            tracing::warn!(%registry, services = left, "and more of which not all can be read");
+        }
+        for note in changes.notes.iter().take(TOLD) {
+            tracing::info!(%registry, note = short(note, 300), "left out");
         }
     }
 
