@@ -6,8 +6,12 @@
 //! rename, so a test never sees half of one.
 
 mod apt;
+mod central;
+mod clients;
 mod debian;
 mod golang;
+mod java;
+mod pinned;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,6 +41,12 @@ enum Artifact {
     Debian(debian::Package),
     /// A Go module of this repository.
     Go(golang::Module),
+    /// Files of Maven Central.
+    Central(central::Files),
+    /// A Maven project of this repository.
+    Maven(java::Project),
+    /// Packages of PyPI or npm.
+    Client(clients::Client),
 }
 
 const SERVERS: &[Server] = &[
@@ -61,6 +71,54 @@ const SERVERS: &[Server] = &[
             variables: &[("k8s.io/component-base/version.gitVersion", "v1.37.2")],
         }),
         program: "bin/kube-apiserver",
+    },
+    // Netflix' own server: a web application, and the container that runs it.
+    Server {
+        name: "eureka-war",
+        version: "1.10.1",
+        artifact: Artifact::Central(central::Files {
+            files: &[
+                central::File {
+                    path: "com/netflix/eureka/eureka-server/1.10.1/eureka-server-1.10.1.war",
+                    sha256: "8babe5189e5b50b6e1d58a20ae74c8f7d7656f5cc371cb5e01b9bc15e1c8ae51",
+                    name: "eureka-server.war",
+                },
+                central::File {
+                    path: "org/eclipse/jetty/jetty-runner/9.4.58.v20250814/jetty-runner-9.4.58.v20250814.jar",
+                    sha256: "b692f66bb7a53bfa739b7eb466dc2bf75bddd5bfa0e7d425cd2a0434233987c2",
+                    name: "jetty-runner.jar",
+                },
+            ],
+        }),
+        program: "eureka-server.war",
+    },
+    Server {
+        name: "eureka-spring",
+        // That of Spring Cloud, which names those of the libraries.
+        version: "2025.0.1",
+        artifact: Artifact::Maven(java::Project {
+            path: "e2e/eureka-server",
+            program: "eureka-server.jar",
+        }),
+        program: "eureka-server.jar",
+    },
+    Server {
+        name: "py-eureka-client",
+        version: "0.13.3",
+        artifact: Artifact::Client(clients::Client {
+            language: clients::Language::Python,
+            path: "e2e/eureka-clients",
+        }),
+        program: "py_eureka_client/eureka_client.py",
+    },
+    Server {
+        name: "eureka-js-client",
+        version: "4.5.0",
+        artifact: Artifact::Client(clients::Client {
+            language: clients::Language::JavaScript,
+            path: "e2e/eureka-clients",
+        }),
+        program: "node_modules/eureka-js-client/package.json",
     },
 ];
 
@@ -103,14 +161,17 @@ fn install<'a>(workspace: &Workspace, servers: impl Iterator<Item = &'a Server>)
     }
 }
 
-/// The programs that are needed to install what is not installed yet, but are not on this machine.
+/// The programs that are needed to run the servers or to install what is not installed yet, but are not on this
+/// machine.
 pub(crate) fn missing_tools(workspace: &Workspace) -> Vec<String> {
     SERVERS
         .iter()
-        .filter(|server| !server.is_installed(workspace))
-        .flat_map(|server| match &server.artifact {
-            Artifact::Debian(package) => package.missing_tools(server.name),
-            Artifact::Go(module) => module.missing_tools(workspace.root(), server.name),
+        .flat_map(|server| {
+            let mut missing = server.missing_to_run();
+            if !server.is_installed(workspace) {
+                missing.extend(server.missing_to_install(workspace));
+            }
+            missing
         })
         .collect()
 }
@@ -127,6 +188,28 @@ impl Server {
         match &self.artifact {
             Artifact::Debian(package) => format!("{} {}\n", self.version, package.sha256),
             Artifact::Go(module) => format!("{} {}\n", self.version, module.hash(workspace.root())),
+            Artifact::Central(files) => format!("{} {}\n", self.version, files.pins()),
+            Artifact::Maven(project) => format!("{} {}\n", self.version, project.hash(workspace.root())),
+            Artifact::Client(client) => format!("{} {}\n", self.version, client.hash(workspace.root())),
+        }
+    }
+
+    fn missing_to_run(&self) -> Vec<String> {
+        let missing = match &self.artifact {
+            Artifact::Debian(_) | Artifact::Go(_) => None,
+            Artifact::Central(_) | Artifact::Maven(_) => java::missing_to_run(self.name),
+            Artifact::Client(client) => client.missing_to_run(self.name),
+        };
+        missing.into_iter().collect()
+    }
+
+    fn missing_to_install(&self, workspace: &Workspace) -> Vec<String> {
+        match &self.artifact {
+            Artifact::Debian(package) => package.missing_tools(self.name),
+            Artifact::Go(module) => module.missing_tools(workspace.root(), self.name),
+            Artifact::Central(files) => files.missing_tools(self.name),
+            Artifact::Maven(project) => project.missing_tools(self.name),
+            Artifact::Client(client) => client.missing_to_install(self.name).into_iter().collect(),
         }
     }
 
@@ -135,7 +218,7 @@ impl Server {
     }
 
     fn is_to_be_built(&self, workspace: &Workspace) -> bool {
-        matches!(self.artifact, Artifact::Go(_)) && !self.is_installed(workspace)
+        matches!(self.artifact, Artifact::Go(_) | Artifact::Maven(_)) && !self.is_installed(workspace)
     }
 
     fn install(&self, workspace: &Workspace) -> Result<(), Failure> {
@@ -181,6 +264,11 @@ impl Server {
         let unpacked = match &self.artifact {
             Artifact::Debian(package) => package.unpack(work)?,
             Artifact::Go(module) => module.build(workspace.root(), work)?,
+            Artifact::Central(files) => files.download(work)?,
+            Artifact::Maven(project) => {
+                project.build(workspace.root(), work, &workspace.target().join("maven"))?
+            }
+            Artifact::Client(client) => client.install(workspace.root(), work)?,
         };
         if !unpacked.join(self.program).is_file() {
             return Err(Failure::new(format!("the artifact has no {}", self.program)));
@@ -229,6 +317,33 @@ mod tests {
                     let folder = workspace.root().join(module.path);
                     assert!(folder.join("go.sum").is_file(), "{}", server.name);
                     assert!(server.program.ends_with(module.program), "{}", server.name);
+                }
+                Artifact::Central(files) => {
+                    for file in files.files {
+                        assert_eq!(file.sha256.len(), 64, "{}", file.path);
+                        assert!(stamp.contains(file.sha256), "{}", file.path);
+                    }
+                    assert!(files.files.iter().any(|file| file.name == server.program));
+                    assert!(files.files[0].path.contains(server.version), "{}", server.name);
+                }
+                Artifact::Maven(project) => {
+                    let manifest = workspace.root().join(project.path).join("pom.xml");
+                    let manifest = fs::read_to_string(manifest).expect("it is readable");
+                    let version = format!("<spring-cloud.version>{}</spring-cloud.version>", server.version);
+                    assert!(manifest.contains(&version), "{}", server.name);
+                    let program = server.program.trim_end_matches(".jar");
+                    assert!(manifest.contains(&format!("<finalName>{program}</finalName>")));
+                }
+                Artifact::Client(client) => {
+                    let folder = workspace.root().join(client.path);
+                    let list = |name: &str| fs::read_to_string(folder.join(name)).expect("it is readable");
+                    let pinned = match client.language {
+                        clients::Language::Python => list("requirements.txt")
+                            .contains(&format!("{}=={} ", server.name, server.version)),
+                        clients::Language::JavaScript => list("package.json")
+                            .contains(&format!("\"{}\": \"{}\"", server.name, server.version)),
+                    };
+                    assert!(pinned, "{}", server.name);
                 }
             }
         }

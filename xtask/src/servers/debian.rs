@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{apt, failed};
+use super::{apt, pinned};
 use crate::failure::Failure;
 use crate::prerequisites::in_path;
 use crate::run::{self, End};
@@ -100,16 +100,7 @@ impl Package {
 
     /// The downloader has checked it too, but the pin must not hang on an option of another program.
     fn verify(&self, file: &Path) -> Result<(), Failure> {
-        let (_, text) = run::capture(Command::new("sha256sum").arg(file), UNPACK_DEADLINE)?;
-        let found = text.split_whitespace().next().unwrap_or_default();
-        if found == self.sha256 {
-            return Ok(());
-        }
-        fs::remove_file(file).map_err(|error| failed("remove", file, &error))?;
-        Err(Failure::new(format!(
-            "the checksum of {} is {found}, it should be {}",
-            self.path, self.sha256
-        )))
+        pinned::verify(file, self.sha256, self.path)
     }
 }
 

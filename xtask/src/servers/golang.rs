@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::failed;
+use super::pinned::{Fingerprint, last_lines};
 use crate::failure::Failure;
 use crate::prerequisites::{in_path, version};
 use crate::run;
@@ -63,24 +64,15 @@ impl Module {
             .collect()
     }
 
-    /// A number that changes with the sources. It tells versions apart and need not withstand an attack.
+    /// A number that changes with the sources.
     pub(crate) fn hash(&self, root: &Path) -> String {
-        // FNV-1a, because the standard library promises no hash that stays the same.
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        let mut add = |bytes: &[u8]| {
-            for byte in bytes.iter().chain(&[0]) {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        };
-        for source in self.sources(root) {
-            add(source.file_name().unwrap_or_default().as_encoded_bytes());
-            add(&fs::read(&source).unwrap_or_default());
-        }
+        let mut fingerprint = Fingerprint::new();
+        fingerprint.add_files(&self.sources(root));
         for (variable, value) in self.variables {
-            add(variable.as_bytes());
-            add(value.as_bytes());
+            fingerprint.add(variable.as_bytes());
+            fingerprint.add(value.as_bytes());
         }
-        format!("{hash:016x}")
+        fingerprint.text()
     }
 
     /// Builds the program below `work`; returns the folder that holds `bin`.
@@ -117,13 +109,11 @@ impl Module {
             return Ok(folder);
         }
         // The last lines are the error; before them it tells what it fetches.
-        let lines: Vec<&str> = text.lines().filter(|line| !is_progress(line)).collect();
-        let last = lines.len().saturating_sub(20);
         Err(Failure::new(format!(
             "`go build` in {}: {}\n{}",
             self.path,
             end.describe(),
-            lines[last..].join("\n")
+            last_lines(&text, is_progress)
         )))
     }
 
