@@ -138,5 +138,6 @@ impl Daemon {
 
 /// Whether another process took one of a server's ports between our look and its start.
 pub(crate) fn is_collision(error: &Error) -> bool {
-    matches!(error, Error::Ended { log, .. } if log.contains("address already in use"))
+    // `address already in use`, also with a capital, and `Port 15000 was already in use`.
+    matches!(error, Error::Ended { log, .. } if log.contains("already in use"))
 }

@@ -6,7 +6,8 @@
 //!                    │                        │ drives: registers, kills, pauses, cuts, replays
 //!                    ▼                        ▼
 //!  code under test ──▶ proxy (faults) ──▶ consul: Consul, ConsulCluster   real servers, see `cargo xtask servers`
-//!                  │                  └─▶ kubernetes: Kubernetes
+//!                  │                  ├─▶ kubernetes: Kubernetes
+//!                  │                  └─▶ eureka: Eureka ◀── Registrant      real clients
 //!                  └─▶ replay (captured exchanges)
 //!
 //!  conformance: does a backend keep its contract? · scripted: a backend that does as it is told
@@ -101,6 +102,7 @@ pub mod conformance;
 pub mod consul;
 mod daemon;
 mod error;
+pub mod eureka;
 mod files;
 mod json;
 pub mod kubernetes;

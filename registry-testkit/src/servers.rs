@@ -39,6 +39,18 @@ pub fn find(program: &str) -> Result<PathBuf, Error> {
     }
 }
 
+/// Finds a program that runs servers, such as `java`, in the folders of `PATH`.
+pub(crate) fn in_path(program: &str) -> Result<PathBuf, Error> {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&folders)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+        .ok_or_else(|| Error::ServerMissing {
+            program: program.to_owned(),
+            looked: "PATH".to_owned(),
+        })
+}
+
 fn folders(named: Option<PathBuf>) -> Vec<PathBuf> {
     // A folder that is named is the only one: a typing error in it must not fall back to something else.
     if let Some(named) = named {

@@ -3,5 +3,6 @@
 mod bulk;
 mod cluster;
 mod consul;
+mod eureka;
 mod kubernetes;
 mod security;
