@@ -15,8 +15,10 @@ const SPRING: &str = "eureka-spring/eureka-server.jar";
 /// told then is told again, later.
 const PEER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a server that starts asks its peers before it gives up.
-const SYNC_RETRIES: &str = "5";
+/// How often a server that starts looks at what its peers said. Where that is nothing it looks again, half a minute later
+/// if it is not told otherwise.
+const SYNC_RETRIES: &str = "2";
+const SYNC_WAIT: Duration = Duration::from_millis(500);
 
 /// An option of `eureka.server`: in Netflix' words, and in Spring's for the same.
 struct Name {
@@ -41,6 +43,7 @@ names! {
     DELTA_RETENTION_TIMER: "deltaRetentionTimerIntervalInMs", "delta-retention-timer-interval-in-ms";
     DISABLE_DELTA: "disableDelta", "disable-delta";
     WAIT_WHEN_EMPTY: "waitTimeInMsWhenSyncEmpty", "wait-time-in-ms-when-sync-empty";
+    SYNC_WAITS: "registrySyncRetryWaitMs", "registry-sync-retry-wait-ms";
     PEER_TIMEOUTS: "peerNodeReadTimeoutMs", "peer-node-read-timeout-ms";
 }
 
@@ -158,6 +161,7 @@ impl EurekaBuilder {
             (SELF_PRESERVATION, self.self_preservation.to_string()),
             (DISABLE_DELTA, self.disable_delta.to_string()),
             (WAIT_WHEN_EMPTY, milliseconds(self.wait_when_sync_empty)),
+            (SYNC_WAITS, milliseconds(SYNC_WAIT)),
             (PEER_TIMEOUTS, milliseconds(PEER_TIMEOUT)),
         ];
         let retention = self.delta_retention.map(milliseconds);
