@@ -109,40 +109,31 @@ impl Table {
     /// Takes in an application of a full fetch. The table itself stays as it is.
     pub(crate) fn stage_application(&mut self, staged: &mut Staged, application: Application<'_>) {
         let Staged { apps, noted } = staged;
-        for (name, instances, unread) in by_name(application, &mut noted.skipped) {
-            let held = self.apps.get(&*name);
-            let (key, app) = match apps.get_key_value(&*name) {
-                Some((key, _)) => (key.clone(), apps.get_mut(&*name)),
-                None => {
-                    let key = match self.apps.get_key_value(&*name) {
-                        Some((key, _)) => key.clone(),
-                        None => Str::from(&*name),
-                    };
-                    let wanted = held.map_or_else(|| self.reading.wants(&name), App::wanted);
-                    let entries = Vec::with_capacity(instances.len());
-                    let app = apps.entry(key.clone()).or_insert(StagedApp { wanted, entries });
-                    (key, Some(app))
-                }
+        let Some((name, instances, unread)) = named(application, &mut noted.skipped) else {
+            return;
+        };
+        let held = self.apps.get_key_value(&*name);
+        let key = held.map_or_else(|| Str::from(&*name), |(key, _)| key.clone());
+        let held = held.map(|(_, app)| app);
+        let app = apps.entry(key.clone()).or_insert_with(|| StagedApp {
+            wanted: held.map_or_else(|| self.reading.wants(&name), App::wanted),
+            entries: Vec::with_capacity(instances.len()),
+        });
+        if !app.wanted {
+            let keyed = instances.iter().filter_map(|one| Some((one, map::key(one)?)));
+            app.entries
+                .extend(keyed.map(|(instance, id)| Entry::bare(instance, id)));
+            return;
+        }
+        unread.iter().for_each(|found| noted.trouble(&key, None, found));
+        for instance in &instances {
+            let Some(id) = map::key(instance) else {
+                noted.trouble(&key, None, NO_KEY);
+                continue;
             };
-            let Some(app) = app else { continue };
-            if app.wanted {
-                unread.iter().for_each(|found| noted.trouble(&key, None, found));
-            }
-            for instance in &instances {
-                let Some(id) = map::key(instance) else {
-                    if app.wanted {
-                        noted.trouble(&key, None, NO_KEY);
-                    }
-                    continue;
-                };
-                let held = held.and_then(|held| held.find(id));
-                let entry = if app.wanted {
-                    self.reading.entry(instance, id, held, &key, noted)
-                } else {
-                    Entry::bare(instance, id)
-                };
-                app.entries.push(entry);
-            }
+            let held = held.and_then(|held| held.find(id));
+            app.entries
+                .push(self.reading.entry(instance, id, held, &key, noted));
         }
     }
 
@@ -181,50 +172,49 @@ impl Table {
             counts,
             pending,
         } = self;
-        for (name, instances, unread) in by_name(application, &mut pending.skipped) {
-            let (key, mut app) = match apps.remove_entry(&*name) {
-                Some(held) => held,
-                None => (Str::from(&*name), App::new(reading.wants(&name))),
+        let Some((name, instances, unread)) = named(application, &mut pending.skipped) else {
+            return;
+        };
+        let (key, mut app) = apps
+            .remove_entry(&*name)
+            .unwrap_or_else(|| (Str::from(&*name), App::new(reading.wants(&name))));
+        let wanted = app.wanted();
+        let (instances, keyless) = latest(&instances);
+        if wanted {
+            unread.iter().for_each(|found| pending.trouble(&key, None, found));
+            (0..keyless).for_each(|_| pending.trouble(&key, None, NO_KEY));
+        }
+        let before = app.record();
+        let was_unread = app.unread();
+        let mut update = app.update();
+        for (instance, id) in instances {
+            let held = update.find(id);
+            if held.is_some_and(|held| held.is_newer_than(instance)) {
+                continue;
+            }
+            if let Some(held) = held {
+                counts.remove(held.status());
+            }
+            if instance.action == Action::Deleted {
+                update.remove(id);
+                continue;
+            }
+            let entry = if wanted {
+                reading.entry(instance, id, held, &key, pending)
+            } else {
+                Entry::bare(instance, id)
             };
-            if app.wanted() {
-                unread.iter().for_each(|found| pending.trouble(&key, None, found));
-            }
-            let before = app.record();
-            let was_unread = app.unread();
-            let mut update = app.update();
-            for (instance, id) in latest(&instances, |_| {
-                if update.wanted() {
-                    pending.trouble(&key, None, NO_KEY);
-                }
-            }) {
-                let held = update.find(id);
-                if held.is_some_and(|held| held.is_newer_than(instance)) {
-                    continue;
-                }
-                if let Some(held) = held {
-                    counts.remove(held.status());
-                }
-                if instance.action == Action::Deleted {
-                    update.remove(id);
-                    continue;
-                }
-                let entry = if update.wanted() {
-                    reading.entry(instance, id, held, &key, pending)
-                } else {
-                    Entry::bare(instance, id)
-                };
-                counts.add(entry.status());
-                update.put(id, entry);
-            }
-            let changed = update.finish(&key, reading);
-            if was_unread && !app.unread() {
-                pending.mended(&key, before);
-            } else if changed {
-                pending.note(&key, before);
-            }
-            if !app.is_empty() {
-                apps.insert(key, app);
-            }
+            counts.add(entry.status());
+            update.put(id, entry);
+        }
+        let changed = update.finish(&key, reading);
+        if was_unread && !app.unread() {
+            pending.mended(&key, before);
+        } else if changed {
+            pending.note(&key, before);
+        }
+        if !app.is_empty() {
+            apps.insert(key, app);
         }
     }
 
@@ -266,49 +256,34 @@ fn service_id(key: &str) -> ServiceId {
     ServiceId::named(key.to_lowercase())
 }
 
-/// The instances under the application's name in upper case. Without a name each belongs where it says itself; what
-/// does not say so either belongs nowhere, and is counted.
-fn by_name<'a>(
+/// The name of an application in upper case. What has none belongs nowhere, and is counted.
+fn named<'a>(
     application: Application<'a>,
     skipped: &mut u64,
-) -> Vec<(String, Vec<Instance<'a>>, Vec<String>)> {
+) -> Option<(String, Vec<Instance<'a>>, Vec<String>)> {
     let Application {
         name,
         instances,
         unread,
     } = application;
-    if !name.is_empty() {
-        return vec![(name.to_uppercase(), instances, unread)];
+    if name.is_empty() {
+        *skipped += (instances.len() + unread.len()) as u64;
+        return None;
     }
-    *skipped += unread.len() as u64;
-    let mut apps: HashMap<String, Vec<Instance<'a>>> = HashMap::new();
-    for instance in instances {
-        match instance.app.as_deref().filter(|app| !app.is_empty()) {
-            Some(app) => apps.entry(app.to_uppercase()).or_default().push(instance),
-            None => *skipped += 1,
-        }
-    }
-    apps.into_iter()
-        .map(|(name, instances)| (name, instances, Vec::new()))
-        .collect()
+    Some((name.to_uppercase(), instances, unread))
 }
 
-/// The last word on each key, and `keyless` for each instance that has none.
-fn latest<'i, 'a>(
-    instances: &'i [Instance<'a>],
-    mut keyless: impl FnMut(&Instance<'a>),
-) -> Vec<(&'i Instance<'a>, &'i str)> {
-    let mut latest = Vec::with_capacity(instances.len());
-    for instance in instances {
-        match map::key(instance) {
-            Some(key) => latest.push((instance, key)),
-            None => keyless(instance),
-        }
-    }
+/// The last word on each key, and how many instances have none.
+fn latest<'i, 'a>(instances: &'i [Instance<'a>]) -> (Vec<(&'i Instance<'a>, &'i str)>, usize) {
+    let keyed = instances
+        .iter()
+        .filter_map(|instance| Some((instance, map::key(instance)?)));
+    let mut latest: Vec<_> = keyed.collect();
+    let keyless = instances.len() - latest.len();
     latest.reverse();
-    latest.sort_by(|(_, a), (_, b)| a.cmp(b));
+    latest.sort_by_key(|(_, key)| *key);
     latest.dedup_by(|(_, a), (_, b)| a == b);
-    latest
+    (latest, keyless)
 }
 
 #[cfg(test)]

@@ -43,18 +43,10 @@ fn with_metadata(pairs: &[(&'static str, &'static str)]) -> Instance<'static> {
     }
 }
 
+#[derive(Default)]
 struct Read {
     config: EurekaConfig,
     ports: PortDefaults,
-}
-
-impl Default for Read {
-    fn default() -> Self {
-        Self {
-            config: EurekaConfig::default(),
-            ports: PortDefaults::default(),
-        }
-    }
 }
 
 impl Read {

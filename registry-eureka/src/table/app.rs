@@ -149,10 +149,6 @@ pub(super) struct Update<'a> {
 }
 
 impl Update<'_> {
-    pub(super) fn wanted(&self) -> bool {
-        self.app.wanted
-    }
-
     pub(super) fn find(&self, key: &str) -> Option<&Entry> {
         self.app.find(key)
     }

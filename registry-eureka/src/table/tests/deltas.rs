@@ -231,18 +231,22 @@ fn what_is_left_out_of_an_instance_is_noted_once() {
 }
 
 #[test]
-fn an_instance_of_a_nameless_application_belongs_where_it_says() {
+fn what_belongs_to_no_application_is_counted() {
     let mut table = table();
-    let of = |name: Option<&'static str>, n: u8| Instance {
-        app: name.map(Into::into),
-        ..instance(n)
+    let mut nameless = app("", [instance(1), instance(2)]);
+    nameless.unread.push("instance 2: found null".to_owned());
+    let changes = delta(&mut table, [nameless]);
+    assert_eq!(changes.skipped, 3);
+    assert!(changes.applied.is_empty() && changes.troubles.is_empty() && table.apps.is_empty());
+}
+
+#[test]
+fn the_name_of_an_application_goes_before_what_its_instances_say() {
+    let mut table = table();
+    let other = Instance {
+        app: Some("OTHER".into()),
+        ..instance(1)
     };
-    let changes = delta(
-        &mut table,
-        [app("", [of(Some("orders"), 1), of(Some("PAY"), 2), of(None, 3)])],
-    );
-    assert_eq!(applied(&changes), ["orders: i1", "pay: i2"]);
-    assert_eq!(changes.skipped, 1);
-    delta(&mut table, [app("ORDERS", [of(Some("OTHER"), 4)])]);
-    assert_eq!(held(&table), ["orders: i1 i4", "pay: i2"]);
+    delta(&mut table, [app("ORDERS", [other])]);
+    assert_eq!(held(&table), ["orders: i1"]);
 }
