@@ -3,6 +3,7 @@ use crate::wire::Port;
 
 mod deltas;
 mod fulls;
+mod model;
 mod shadows;
 
 /// An instance of any application at 10.0.0.`n`, known as `i<n>`, last changed at 1000.
