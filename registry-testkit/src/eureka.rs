@@ -15,6 +15,9 @@
 //! As they are, servers show what is written at once: without the cache that makes Eureka slow in production, whose
 //! options are those of [`EurekaBuilder`]. They expire what is not renewed, also where they would otherwise preserve it.
 //!
+//! With a [`FaultProxy`](crate::FaultProxy) in front of Netflix' server, take
+//! [`start_compressed`](crate::FaultProxy::start_compressed): otherwise lists come as XML, whatever is asked for.
+//!
 //! Two virtual machines that start together take many times as long as one after the other. So only one starts at a
 //! time, of all test processes of a user on this machine.
 

@@ -34,7 +34,8 @@
 //! # }
 //! ```
 //!
-//! In HTTP mode ([`FaultProxy::start`]) upstream is asked not to compress, and an answer is read whole before it is
+//! In HTTP mode ([`FaultProxy::start`]) upstream is asked not to compress, unless that is wanted
+//! ([`FaultProxy::start_compressed`]), and an answer is read whole before it is
 //! passed on, unless it is a stream. What is no plain HTTP/1.1 goes through raw mode ([`FaultProxy::tcp`]), with the
 //! faults that make sense on bytes.
 //!
@@ -96,7 +97,7 @@ pub struct FaultProxy {
 #[derive(Debug)]
 struct Shared {
     upstream: SocketAddr,
-    raw: bool,
+    mode: Mode,
     control: watch::Sender<Control>,
     rules: Mutex<Rules>,
     /// How often rules have come or gone, for streams.
@@ -105,10 +106,29 @@ struct Shared {
     paths: Paths,
 }
 
+/// What the proxy reads of what it passes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Requests and answers, without compression.
+    Http,
+    /// Requests and answers, compressed as the two ends agree.
+    Compressed,
+    /// Nothing.
+    Raw,
+}
+
 impl FaultProxy {
     /// Starts a proxy for plain HTTP/1.1. Upstream need not be there yet.
     pub async fn start(upstream: SocketAddr) -> io::Result<Self> {
-        Self::bind(upstream, false).await
+        Self::bind(upstream, Mode::Http).await
+    }
+
+    /// As [`start`](Self::start), but client and upstream may agree on compression: faults are about the bytes of a
+    /// compressed body then.
+    ///
+    /// Netflix' Eureka compresses in any case, and where it was not asked to, it does not keep to `Accept` either.
+    pub async fn start_compressed(upstream: SocketAddr) -> io::Result<Self> {
+        Self::bind(upstream, Mode::Compressed).await
     }
 
     /// Starts a proxy for any TCP, such as TLS.
@@ -117,15 +137,15 @@ impl FaultProxy {
     /// [`Fault::Latency`], [`Fault::Drip`], [`Fault::StallAfter`], [`Fault::CutAnswer`] and
     /// [`Fault::BlackHole`] can be injected; they concern connections accepted from then on.
     pub async fn tcp(upstream: SocketAddr) -> io::Result<Self> {
-        Self::bind(upstream, true).await
+        Self::bind(upstream, Mode::Raw).await
     }
 
-    async fn bind(upstream: SocketAddr, raw: bool) -> io::Result<Self> {
+    async fn bind(upstream: SocketAddr, mode: Mode) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream,
-            raw,
+            mode,
             control: watch::Sender::new(Control::default()),
             rules: Mutex::default(),
             rules_changed: watch::Sender::new(0),
@@ -172,7 +192,7 @@ impl FaultProxy {
     /// In raw mode, if the fault needs HTTP.
     pub fn inject(&self, rule: Rule) -> RuleId {
         assert!(
-            !self.shared.raw || rule.fault.is_raw(),
+            self.shared.mode != Mode::Raw || rule.fault.is_raw(),
             "{:?} is not possible in raw mode",
             rule.fault
         );
@@ -345,7 +365,10 @@ impl Connection {
             () = stop.cancelled() => End::Close,
             () = gate.reset_after(resets) => End::Reset,
             end = async {
-                if shared.raw { raw::serve(&shared, &stream).await } else { http::serve(&shared, number, &stream).await }
+                match shared.mode {
+                    Mode::Raw => raw::serve(&shared, &stream).await,
+                    Mode::Http | Mode::Compressed => http::serve(&shared, number, &stream).await,
+                }
             } => end,
         };
         if end == End::Reset {

@@ -213,9 +213,9 @@ impl Instance {
             None => {
                 json!({ "@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn" })
             }
-            Some(data) => {
-                json!({ "@class": "com.netflix.appinfo.AmazonInfo", "name": "Amazon", "metadata": map(data) })
-            }
+            // Not with its name, which the class implies: Netflix' server refuses one that comes after the metadata, as it
+            // does in the order of the alphabet, unless nothing follows.
+            Some(data) => json!({ "@class": "com.netflix.appinfo.AmazonInfo", "metadata": map(data) }),
         };
         let mut instance = json!({
             "hostName": self.host,

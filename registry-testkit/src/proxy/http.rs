@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::Shared;
 use super::client::{Client, End};
 use super::fault::Fault;
 use super::http1::{Answer, Request};
@@ -13,6 +12,7 @@ use super::plan::{Plan, Withheld, own_answer};
 use super::rules::Struck;
 use super::stream::{Course, Stream};
 use super::upstream::Upstream;
+use super::{Mode, Shared};
 
 /// Serves a connection to its end.
 pub(super) async fn serve(shared: &Shared, connection: u64, stream: &TcpStream) -> End {
@@ -137,10 +137,12 @@ impl Link<'_> {
     /// meanwhile takes the connection to upstream with it.
     async fn forward(&mut self, request: &Request, struck: &mut Struck) -> Result<(Answer, bool), End> {
         let mut request = request.clone();
-        // Faults are about bytes of the body that a test can read.
-        request
-            .headers
-            .retain(|(name, _)| !name.eq_ignore_ascii_case("accept-encoding"));
+        if self.shared.mode != Mode::Compressed {
+            // Faults are about bytes of the body that a test can read.
+            request
+                .headers
+                .retain(|(name, _)| !name.eq_ignore_ascii_case("accept-encoding"));
+        }
         let (shared, slot) = (self.shared, &mut self.upstream);
         let asked = self.client.while_open(async {
             let upstream = match slot {

@@ -4,9 +4,8 @@ use registry_testkit::eureka::{Client, Eureka, Instance, Registrant};
 
 use super::{await_listed, listed};
 
-#[tokio::test]
-async fn real_clients_register_themselves_and_cancel() {
-    let eureka = Eureka::war().start().await.unwrap();
+/// What a client says of itself is what the server has, until the client ends.
+pub(super) async fn register_and_cancel(eureka: &Eureka) {
     for (client, id) in [(Client::Python, "py-1"), (Client::JavaScript, "js-1")] {
         let instance = Instance::new("orders", id)
             .host("o1.example")
@@ -18,7 +17,7 @@ async fn real_clients_register_themselves_and_cancel() {
         let mut registrant = Registrant::start(client, eureka.base_url(), &instance)
             .await
             .unwrap();
-        assert_eq!(listed(&eureka).await, [format!("ORDERS/{id} UP")]);
+        assert_eq!(listed(eureka).await, [format!("ORDERS/{id} UP")]);
         let found = eureka
             .api()
             .instance("orders", registrant.id())
@@ -50,9 +49,8 @@ async fn real_clients_register_themselves_and_cancel() {
     }
 }
 
-#[tokio::test]
-async fn a_killed_client_leaves_its_instance_to_the_lease() {
-    let eureka = Eureka::spring().start().await.unwrap();
+/// The instance of a client that was killed stays until its lease has run out.
+pub(super) async fn are_killed(eureka: &Eureka) {
     let mut registrants = Vec::new();
     for (client, id) in [(Client::Python, "py-1"), (Client::JavaScript, "js-1")] {
         let instance = Instance::new("orders", id).lease(1, 2);
@@ -62,9 +60,9 @@ async fn a_killed_client_leaves_its_instance_to_the_lease() {
                 .unwrap(),
         );
     }
-    await_listed(&eureka, &["ORDERS/js-1 UP", "ORDERS/py-1 UP"]).await;
+    await_listed(eureka, &["ORDERS/js-1 UP", "ORDERS/py-1 UP"]).await;
     registrants[0].kill().await.unwrap();
-    await_listed(&eureka, &["ORDERS/js-1 UP"]).await;
+    await_listed(eureka, &["ORDERS/js-1 UP"]).await;
     drop(registrants);
-    await_listed(&eureka, &[]).await;
+    await_listed(eureka, &[]).await;
 }

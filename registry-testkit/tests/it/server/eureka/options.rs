@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use registry_testkit::eureka::{Eureka, EurekaBuilder, Instance};
-use registry_testkit::{FaultProxy, wait};
+use registry_testkit::eureka::{Eureka, EurekaApi, EurekaBuilder, Instance};
+use registry_testkit::{Error, Fault, FaultProxy, Match, Rule, wait};
 use serde_json::Value;
 
 use super::{DEADLINE, await_listed, listed};
@@ -13,34 +13,25 @@ fn tells_of(delta: &Value, id: &str) -> bool {
     delta.to_string().contains(id)
 }
 
-/// A change is told, and no longer once it is older than the retention.
-async fn forgets(builder: EurekaBuilder) {
+/// The options that make a server forget changes quickly.
+pub(super) fn forgetful(builder: EurekaBuilder) -> EurekaBuilder {
     let options = builder.delta_retention(Duration::from_secs(3));
-    let options = options.delta_retention_timer(Duration::from_millis(500));
-    let eureka = options.start().await.unwrap();
-    eureka
-        .api()
-        .register(&Instance::new("web", "web-1"))
-        .await
-        .unwrap();
-    assert!(tells_of(&eureka.api().delta().await.unwrap(), "web-1"));
+    options.delta_retention_timer(Duration::from_millis(500))
+}
+
+/// A change is told, and no longer once it is older than the retention.
+pub(super) async fn forgets(eureka: &Eureka) {
+    let api = eureka.api();
+    api.register(&Instance::new("web", "web-1")).await.unwrap();
+    assert!(tells_of(&api.delta().await.unwrap(), "web-1"));
     wait::until("an empty delta", DEADLINE, async || {
-        let delta = eureka.api().delta().await.ok()?;
+        let delta = api.delta().await.ok()?;
         (!tells_of(&delta, "web-1")).then_some(())
     })
     .await
     .unwrap();
-    assert_eq!(listed(&eureka).await, ["WEB/web-1 UP"]);
-}
-
-#[tokio::test]
-async fn the_genuine_server_forgets_changes_after_the_retention() {
-    forgets(Eureka::war()).await;
-}
-
-#[tokio::test]
-async fn springs_server_forgets_changes_after_the_retention() {
-    forgets(Eureka::spring()).await;
+    assert_eq!(listed(eureka).await, ["WEB/web-1 UP"]);
+    api.cancel("web", "web-1").await.unwrap();
 }
 
 #[tokio::test]
@@ -100,11 +91,24 @@ async fn the_copy_that_lists_come_from_lags_behind() {
 #[tokio::test]
 async fn compressed_lists_pass_the_proxy() {
     let eureka = Eureka::war().start().await.unwrap();
-    let proxy = FaultProxy::start(eureka.address().into()).await.unwrap();
-    let url = format!("{}{}", proxy.url(), eureka.base_path());
-    let api = registry_testkit::eureka::EurekaApi::new(&url).unwrap();
+    let address = eureka.address().into();
+    let proxy = FaultProxy::start_compressed(address).await.unwrap();
+    let api = EurekaApi::new(&format!("{}{}", proxy.url(), eureka.base_path())).unwrap();
     api.register_all(20, 5).await.unwrap();
     assert_eq!(api.hash().await.unwrap(), "UP_100_");
     let answer = api.answer("/apps", "application/json").await.unwrap();
     assert_eq!(answer.content_type, "application/json");
+    // Unpacked it is 90 KB: the proxy has cut what is packed.
+    proxy.inject(Rule::new(
+        Match::path(eureka.base_path() + "/apps"),
+        Fault::CutBody(1000),
+    ));
+    assert!(matches!(api.apps().await, Err(Error::Http { .. })));
+
+    // Not asked to compress, this server neither keeps to what is accepted nor refrains from it.
+    let proxy = FaultProxy::start(address).await.unwrap();
+    let api = EurekaApi::new(&format!("{}{}", proxy.url(), eureka.base_path())).unwrap();
+    let answer = api.answer("/apps", "application/json").await.unwrap();
+    assert_eq!(answer.content_type, "application/xml");
+    assert!(answer.body.contains("<apps__hashcode>UP_100_</apps__hashcode>"));
 }

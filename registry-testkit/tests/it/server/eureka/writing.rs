@@ -1,13 +1,12 @@
-//! What tests do to the registry.
+//! What tests do to the registry; each begins with a server of which nobody knows anything, and all but the last leave it so.
 
 use registry_testkit::Error;
-use registry_testkit::eureka::{Eureka, EurekaBuilder, Instance, app_name, bulk_instance, instance_id};
+use registry_testkit::eureka::{Eureka, Instance, app_name, bulk_instance, instance_id};
 
 use super::listed;
 
 /// An instance with all that can be said arrives with it.
-async fn takes_all(builder: EurekaBuilder) {
-    let eureka = builder.start().await.unwrap();
+pub(super) async fn takes_all(eureka: &Eureka) {
     let api = eureka.api();
     let instance = Instance::new("Orders", "o:1 ü")
         .host("o1.example")
@@ -54,21 +53,14 @@ async fn takes_all(builder: EurekaBuilder) {
         "us-east-1c"
     );
     assert!(found.get("instanceId").is_none(), "{found}");
+    for id in [instance.id(), "i-1"] {
+        api.cancel("orders", id).await.unwrap();
+    }
+    assert!(listed(eureka).await.is_empty());
 }
 
-#[tokio::test]
-async fn the_genuine_server_takes_all_that_an_instance_says() {
-    takes_all(Eureka::war()).await;
-}
-
-#[tokio::test]
-async fn springs_server_takes_all_that_an_instance_says() {
-    takes_all(Eureka::spring()).await;
-}
-
-#[tokio::test]
-async fn an_instance_goes_through_its_life() {
-    let eureka = Eureka::war().start().await.unwrap();
+/// Statuses, metadata and the end, as the API says them.
+pub(super) async fn lets_an_instance_live(eureka: &Eureka) {
     let api = eureka.api();
     let web = Instance::new("web", "web-1").metadata("version", "1");
     assert!(!api.heartbeat("web", "web-1").await.unwrap());
@@ -77,17 +69,17 @@ async fn an_instance_goes_through_its_life() {
 
     for status in ["OUT_OF_SERVICE", "DOWN", "STARTING", "UP"] {
         api.set_status("web", "web-1", status).await.unwrap();
-        assert_eq!(listed(&eureka).await, [format!("WEB/web-1 {status}")]);
+        assert_eq!(listed(eureka).await, [format!("WEB/web-1 {status}")]);
     }
     api.set_status("web", "web-1", "OUT_OF_SERVICE").await.unwrap();
     api.delete_status("web", "web-1", Some("UP")).await.unwrap();
-    assert_eq!(listed(&eureka).await, ["WEB/web-1 UP"]);
+    assert_eq!(listed(eureka).await, ["WEB/web-1 UP"]);
     api.set_status("web", "web-1", "OUT_OF_SERVICE").await.unwrap();
     api.delete_status("web", "web-1", None).await.unwrap();
-    assert_eq!(listed(&eureka).await, ["WEB/web-1 UNKNOWN"]);
+    assert_eq!(listed(eureka).await, ["WEB/web-1 UNKNOWN"]);
     assert!(!api.heartbeat("web", "web-1").await.unwrap());
     api.register(&web).await.unwrap();
-    assert_eq!(listed(&eureka).await, ["WEB/web-1 UP"]);
+    assert_eq!(listed(eureka).await, ["WEB/web-1 UP"]);
 
     api.set_metadata("web", "web-1", &[("version", "2"), ("note", "a b&c")])
         .await
@@ -107,9 +99,8 @@ async fn an_instance_goes_through_its_life() {
     assert!(api.instance("web", "web-1").await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_refused_registration_is_an_error_with_the_servers_words() {
-    let eureka = Eureka::war().start().await.unwrap();
+/// A refusal is an error with the server's words.
+pub(super) async fn refuses(eureka: &Eureka) {
     let mut body = Instance::new("web", "web-1").json(1);
     body["instance"].as_object_mut().unwrap().remove("hostName");
     let error = eureka.api().register_json("web", &body).await.unwrap_err();
@@ -119,9 +110,8 @@ async fn a_refused_registration_is_an_error_with_the_servers_words() {
     assert_eq!((status, body.contains("hostname")), (400, true), "{body}");
 }
 
-/// Both servers take what comes as if from a peer.
-async fn takes_many(builder: EurekaBuilder) {
-    let eureka = builder.start().await.unwrap();
+/// It takes what comes as if from a peer, and keeps it.
+pub(super) async fn takes_many(eureka: &Eureka) {
     let api = eureka.api();
     api.register_all(200, 5).await.unwrap();
     assert_eq!(api.hash().await.unwrap(), "UP_1000_");
@@ -134,14 +124,4 @@ async fn takes_many(builder: EurekaBuilder) {
     api.register(&bulk_instance(7, 2).status("DOWN")).await.unwrap();
     api.cancel(&app_name(8), &instance_id(8, 0)).await.unwrap();
     assert_eq!(api.hash().await.unwrap(), "DOWN_1_UP_998_");
-}
-
-#[tokio::test]
-async fn the_genuine_server_takes_instances_in_bulk() {
-    takes_many(Eureka::war()).await;
-}
-
-#[tokio::test]
-async fn springs_server_takes_instances_in_bulk() {
-    takes_many(Eureka::spring()).await;
 }
