@@ -1,6 +1,7 @@
 use super::*;
 use crate::wire::Port;
 
+mod captures;
 mod deltas;
 mod fulls;
 mod model;
