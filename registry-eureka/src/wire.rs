@@ -27,6 +27,12 @@ pub(crate) use error::DecodeError;
 
 use format::Format;
 
+/// How many instances one application may have, and so how much memory a body can be made to take.
+const MOST_INSTANCES: usize = 500_000;
+
+/// How many elements of an application, or of a document in XML, may be unreadable before the whole is.
+const MOST_UNREAD: usize = 64;
+
 /// An application and what could be read of its instances.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Application<'a> {
@@ -34,7 +40,7 @@ pub(crate) struct Application<'a> {
     pub(crate) name: Cow<'a, str>,
     /// Its instances.
     pub(crate) instances: Vec<Instance<'a>>,
-    /// Elements in the place of an instance that are none: which (counted from 0) and what was found.
+    /// Elements in the place of an instance that are none: which (counted from 0) and why, on one line.
     pub(crate) unread: Vec<String>,
 }
 
@@ -142,7 +148,25 @@ pub(crate) fn decode<'a>(
     }
 }
 
-impl Application<'_> {
+impl<'a> Application<'a> {
+    /// Takes in an instance, or why there is none in its place; fails where there are too many of either.
+    fn add(&mut self, read: Result<Instance<'a>, &str>) -> Result<(), String> {
+        match read {
+            Ok(_) if self.instances.len() >= MOST_INSTANCES => {
+                return Err(format!("more than {MOST_INSTANCES} instances of one application"));
+            }
+            Ok(instance) => self.instances.push(instance),
+            Err(problem) if self.unread.len() >= MOST_UNREAD => {
+                return Err(format!("more than {MOST_UNREAD} unreadable instances: {problem}"));
+            }
+            Err(problem) => {
+                let index = self.instances.len() + self.unread.len();
+                self.unread.push(format!("instance {index}: {problem}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the name from an instance where the application itself does not tell it.
     fn name_by_instances(&mut self) {
         if self.name.is_empty() {

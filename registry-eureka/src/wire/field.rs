@@ -110,21 +110,23 @@ impl Action {
 }
 
 impl Port {
-    /// A port from the texts of its number and of whether it is enabled, which `otherwise` decides where they do not.
-    pub(super) fn of(text: Option<&str>, enabled: Option<&str>, otherwise: bool) -> Self {
+    /// A port from the text of its number and whether it is enabled, which `otherwise` decides where that is not told.
+    pub(super) fn of(text: Option<&str>, enabled: Option<bool>, otherwise: bool) -> Self {
         let number = text.and_then(number);
-        let enabled = enabled.and_then(|word| {
-            let word = word.trim_ascii();
-            let is = |other: &str| word.eq_ignore_ascii_case(other);
-            is("true")
-                .then_some(true)
-                .or_else(|| is("false").then_some(false))
-        });
         Self {
             number,
             enabled: enabled.unwrap_or(otherwise && number.is_some()),
         }
     }
+}
+
+/// What a word says of something being so.
+pub(super) fn boolean(word: &str) -> Option<bool> {
+    let word = word.trim_ascii();
+    let is = |other: &str| word.eq_ignore_ascii_case(other);
+    is("true")
+        .then_some(true)
+        .or_else(|| is("false").then_some(false))
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Option<T> {

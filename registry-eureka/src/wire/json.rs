@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 
 use super::error::{DecodeError, listed};
-use super::{Application, Head};
+use super::{Application, Head, MOST_UNREAD};
 use instance::InstanceShape;
 use shape::{Found, KeySeed, OneOrMany, Shape, Shaped, scalar};
 
@@ -44,6 +44,7 @@ impl<'a, S: FnMut(Application<'a>)> Shape<'a> for Document<'_, S> {
                 let applications = Applications {
                     sink: &mut *self.sink,
                     head: head.get_or_insert_default(),
+                    unread: 0,
                 };
                 map.next_value_seed(Shaped(applications))?;
             } else {
@@ -70,12 +71,38 @@ impl<'a, S: FnMut(Application<'a>)> Shape<'a> for Document<'_, S> {
 struct Applications<'s, S> {
     sink: &'s mut S,
     head: &'s mut Head,
+    /// How many elements in the place of an application were none.
+    unread: usize,
+}
+
+impl<S> Applications<'_, S> {
+    /// Hands over an application, or what was found in its place as one of which nothing is known.
+    fn take<'a>(&mut self, read: Result<Application<'a>, &str>) -> Result<(), String>
+    where
+        S: FnMut(Application<'a>),
+    {
+        (self.sink)(match read {
+            Ok(application) => application,
+            Err(found) => {
+                self.unread += 1;
+                if self.unread > MOST_UNREAD {
+                    return Err(format!("more than {MOST_UNREAD} applications that are none"));
+                }
+                let problem = format!("in the place of an application: {found}, expected an object");
+                Application {
+                    unread: vec![problem],
+                    ..Application::default()
+                }
+            }
+        });
+        Ok(())
+    }
 }
 
 impl<'a, S: FnMut(Application<'a>)> Shape<'a> for Applications<'_, S> {
     type Value = ();
 
-    fn object<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+    fn object<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key_seed(KeySeed)? {
             match &*key {
                 // The second underscore escapes the first, in XML as in JSON.
@@ -85,14 +112,7 @@ impl<'a, S: FnMut(Application<'a>)> Shape<'a> for Applications<'_, S> {
                 }
                 "application" => map.next_value_seed(Shaped(OneOrMany {
                     each: || ApplicationShape,
-                    take: |read: Result<Application<'a>, &str>| {
-                        (self.sink)(read.unwrap_or_else(|found| Application {
-                            unread: vec![format!(
-                                "in the place of an application: {found}, expected an object"
-                            )],
-                            ..Application::default()
-                        }));
-                    },
+                    take: |read| self.take(read),
                 }))?,
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -128,12 +148,8 @@ impl<'a> Shape<'a> for ApplicationShape {
                 "instance" => map.next_value_seed(Shaped(OneOrMany {
                     each: || InstanceShape,
                     take: |read| match read {
-                        Ok(instance) => application.instances.push(instance),
-                        Err(found) => {
-                            let index = application.instances.len() + application.unread.len();
-                            let problem = format!("instance {index}: {found}, expected an object");
-                            application.unread.push(problem);
-                        }
+                        Ok(instance) => application.add(Ok(instance)),
+                        Err(found) => application.add(Err(&format!("{found}, expected an object"))),
                     },
                 }))?,
                 _ => {

@@ -10,11 +10,8 @@ mod name;
 
 use super::error::{DecodeError, quoted};
 use super::format::html;
-use super::{Application, Head};
+use super::{Application, Head, MOST_UNREAD};
 use cursor::{Cursor, Token};
-
-/// How many instances of a document may be passed over. Each may cost a look through the whole document.
-const MOST_PASSED_OVER: usize = 64;
 
 /// Reads a document, handing over its applications one by one.
 pub(super) fn read<'a>(text: &'a str, sink: &mut impl FnMut(Application<'a>)) -> Result<Head, DecodeError> {
@@ -102,17 +99,19 @@ impl<'a> Document<'a> {
     fn instance(&mut self, name: &str, application: &mut Application<'a>) -> Result<(), DecodeError> {
         let (from, outside) = (self.cursor.offset(), self.cursor.depth() - 1);
         match instance::read(&mut self.cursor) {
-            Ok(instance) => application.instances.push(instance),
+            Ok(instance) => application
+                .add(Ok(instance))
+                .map_err(|problem| self.cursor.error(problem)),
+            // Each may cost a look through the whole document.
+            Err(error) if self.passed_over >= MOST_UNREAD || !self.cursor.resume(from, name, outside) => {
+                Err(error)
+            }
             Err(error) => {
-                if self.passed_over >= MOST_PASSED_OVER || !self.cursor.resume(from, name, outside) {
-                    return Err(error);
-                }
                 self.passed_over += 1;
-                let index = application.instances.len() + application.unread.len();
-                let problem = format!("instance {index}: {}", error.message());
-                application.unread.push(problem);
+                application
+                    .add(Err(error.message()))
+                    .map_err(|problem| self.cursor.error(problem))
             }
         }
-        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use serde::de::{Error, IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 
 use super::shape::{Found, KeySeed, Shape, Shaped, scalar};
-use crate::wire::field::{Entries, Field, tidy};
+use crate::wire::field::{Entries, Field, boolean, tidy};
 use crate::wire::{Instance, Port};
 
 /// An instance. What is no object makes one of which nothing is known.
@@ -52,13 +52,15 @@ impl<'a> Shape<'a> for PortShape {
         while let Some(key) = map.next_key_seed(KeySeed)? {
             match &*key {
                 "$" | "value" => number = scalar(map.next_value::<&RawValue>()?.get()),
-                "@enabled" | "enabled" => enabled = scalar(map.next_value::<&RawValue>()?.get()),
+                "@enabled" | "enabled" => {
+                    enabled = scalar(map.next_value::<&RawValue>()?.get()).and_then(|word| boolean(&word));
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(Port::of(number.as_deref(), enabled.as_deref(), self.otherwise))
+        Ok(Port::of(number.as_deref(), enabled, self.otherwise))
     }
 
     fn other<E: Error>(self, found: Found<'_>) -> Result<Port, E> {

@@ -100,7 +100,7 @@ impl<'de, S: Shape<'de>> Visitor<'de> for Shaped<S> {
 pub(super) struct OneOrMany<E, T> {
     /// The shape of each.
     pub(super) each: E,
-    /// What becomes of each, or of what was found in the place of one.
+    /// What becomes of each, or of what was found in the place of one, unless it is too much.
     pub(super) take: T,
 }
 
@@ -108,18 +108,17 @@ impl<'de, S, E, T> Shape<'de> for OneOrMany<E, T>
 where
     S: Shape<'de>,
     E: Fn() -> S,
-    T: FnMut(Result<S::Value, &'static str>),
+    T: FnMut(Result<S::Value, &'static str>) -> Result<(), String>,
 {
     type Value = ();
 
     fn object<A: MapAccess<'de>>(mut self, map: A) -> Result<(), A::Error> {
-        (self.take)(Ok((self.each)().object(map)?));
-        Ok(())
+        (self.take)(Ok((self.each)().object(map)?)).map_err(Error::custom)
     }
 
     fn array<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
         while let Some(read) = elements.next_element_seed(Shaped(Element((self.each)())))? {
-            (self.take)(read);
+            (self.take)(read).map_err(Error::custom)?;
         }
         Ok(())
     }
@@ -127,10 +126,9 @@ where
     fn other<Er: Error>(mut self, found: Found<'_>) -> Result<(), Er> {
         match found {
             // What translators from XML make of an element without children.
-            Found::Null | Found::Text("") => {}
-            found => (self.take)(Err(found.kind())),
+            Found::Null | Found::Text("") => Ok(()),
+            found => (self.take)(Err(found.kind())).map_err(Error::custom),
         }
-        Ok(())
     }
 }
 

@@ -399,3 +399,22 @@ fn the_hash_may_be_named_without_the_escape_and_be_no_string() {
         assert_eq!(read(body.as_bytes(), None).head.hash.as_deref(), hash, "{shape}");
     }
 }
+
+#[test]
+fn a_document_of_nothing_but_junk_is_refused() {
+    let instances = |count: usize| {
+        let junk = vec!["1"; count].join(",");
+        format!(r#"{{"applications":{{"application":{{"instance":[{junk}]}}}}}}"#)
+    };
+    assert_eq!(
+        read(instances(64).as_bytes(), None).applications[0].unread.len(),
+        64
+    );
+    assert!(refusal(instances(65).as_bytes(), None).contains("more than 64 unreadable instances: a number"));
+    let applications = |count: usize| {
+        let junk = vec!["1"; count].join(",");
+        format!(r#"{{"applications":{{"application":[{junk}]}}}}"#)
+    };
+    assert_eq!(read(applications(64).as_bytes(), None).applications.len(), 64);
+    assert!(refusal(applications(65).as_bytes(), None).contains("more than 64 applications that are none"));
+}

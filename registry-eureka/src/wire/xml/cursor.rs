@@ -45,14 +45,14 @@ impl<'a> Start<'a> {
         &self.content[..self.name_length]
     }
 
-    /// The value of one of its attributes.
-    pub(super) fn attribute(&self, name: &str) -> Option<String> {
+    /// What can be read from the value of one of its attributes.
+    pub(super) fn attribute<T>(&self, name: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let start = BytesStart::from_content(self.content, self.name_length);
         let mut attributes = start.attributes();
         let mut readable = attributes.with_checks(false).map_while(Result::ok);
         readable
             .find(|attribute| attribute.key.local_name().as_ref() == name)
-            .map(|attribute| attribute.value.into_owned())
+            .and_then(|attribute| read(&attribute.value))
     }
 }
 

@@ -1,9 +1,9 @@
 //! An instance in XML.
 
-use super::cursor::{Cursor, Token};
+use super::cursor::{Cursor, Start, Token};
 use super::name;
 use crate::wire::error::DecodeError;
-use crate::wire::field::{Entries, Field, tidy};
+use crate::wire::field::{Entries, Field, boolean, tidy};
 use crate::wire::{Instance, Port};
 
 /// The instance whose start was read.
@@ -13,8 +13,8 @@ pub(super) fn read<'a>(cursor: &mut Cursor<'a>) -> Result<Instance<'a>, DecodeEr
         match cursor.next()? {
             Token::Start(start) => match Field::of(start.name()) {
                 Field::Text(field) => instance.set(field, cursor.text()?),
-                Field::Port => instance.port = port(cursor, start.attribute("enabled"), true)?,
-                Field::SecurePort => instance.secure_port = port(cursor, start.attribute("enabled"), false)?,
+                Field::Port => instance.port = port(cursor, enabled(start), true)?,
+                Field::SecurePort => instance.secure_port = port(cursor, enabled(start), false)?,
                 Field::DataCenter => instance.data_center = data_center(cursor)?,
                 Field::Metadata => instance.metadata = metadata(cursor)?,
                 Field::Other => cursor.skip()?,
@@ -25,10 +25,14 @@ pub(super) fn read<'a>(cursor: &mut Cursor<'a>) -> Result<Instance<'a>, DecodeEr
     }
 }
 
+fn enabled(port: Start<'_>) -> Option<bool> {
+    port.attribute("enabled", boolean)
+}
+
 /// `<port enabled="true">8080</port>`.
-fn port(cursor: &mut Cursor<'_>, enabled: Option<String>, otherwise: bool) -> Result<Port, DecodeError> {
+fn port(cursor: &mut Cursor<'_>, enabled: Option<bool>, otherwise: bool) -> Result<Port, DecodeError> {
     let number = cursor.text()?;
-    Ok(Port::of(number.as_deref(), enabled.as_deref(), otherwise))
+    Ok(Port::of(number.as_deref(), enabled, otherwise))
 }
 
 /// `<dataCenterInfo class="…"><name>Amazon</name><metadata>…</metadata></dataCenterInfo>`, of which only the metadata
