@@ -37,6 +37,9 @@
 
 mod config;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grid;
 mod map;
 mod registry;
