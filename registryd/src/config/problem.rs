@@ -53,13 +53,16 @@ impl fmt::Display for Problem {
 }
 
 impl Problem {
-    /// The problem without repeating texts of any length, or line breaks in them.
+    /// The problem without repeating passwords in URLs, texts of any length, or line breaks in them.
     pub(crate) fn shortened(mut self) -> Self {
         for (text, most) in [
             (&mut self.path, 200),
             (&mut self.found, 300),
             (&mut self.expected, 1000),
         ] {
+            if let Some(without) = without_passwords(text) {
+                *text = without;
+            }
             if text.chars().count() > most {
                 *text = text.chars().take(most).chain(['…']).collect();
             }
@@ -69,6 +72,26 @@ impl Problem {
         }
         self
     }
+}
+
+/// The text without what may be user names and passwords of URLs in it, where there are any. Whether a URL can be read as
+/// one is unknown here, so what stands before the last `@` is taken for them, whatever it holds.
+fn without_passwords(text: &str) -> Option<String> {
+    let mut parts = text.split("://");
+    let mut shown = parts.next()?.to_owned();
+    let mut any = false;
+    for part in parts {
+        shown.push_str("://");
+        match part.rsplit_once('@') {
+            Some((_, rest)) => {
+                any = true;
+                shown.push_str("***@");
+                shown.push_str(rest);
+            }
+            None => shown.push_str(part),
+        }
+    }
+    any.then_some(shown)
 }
 
 /// All faults of a configuration, in the order of the file.
@@ -140,6 +163,25 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(nearest(found, &names), expected, "{found}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_urls_are_not_repeated() {
+        for (text, shown) in [
+            (
+                "\"http://me:secret@10.0.0.5:8761/eureka\"",
+                "\"http://***@10.0.0.5:8761/eureka\"",
+            ),
+            (
+                "\"http://me:sec/re t@@h\" and https://b:c@d",
+                "\"http://***@h\" and https://***@d",
+            ),
+        ] {
+            assert_eq!(without_passwords(text).as_deref(), Some(shown));
+        }
+        for text in ["http://10.0.0.5:8761/eureka", "me@home", ""] {
+            assert_eq!(without_passwords(text), None);
         }
     }
 

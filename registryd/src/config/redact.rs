@@ -104,6 +104,7 @@ mod tests {
         let text = "\
 address: http://me:secret@10.0.0.1:8500/x@y
 plain: http://10.0.0.1/a@b
+urls: [https://me:sec@ret@h:8761/eureka, http://h/eureka]
 headers: { X-Consul-Token: secret }
 token_file: /etc/token
 token_env: TOKEN
@@ -114,6 +115,7 @@ secrets: { namespace: clusters, token: secret }
         assert_eq!(
             serde_json::to_string(&Shown(tree)).unwrap(),
             "{\"address\":\"http://***@10.0.0.1:8500/x@y\",\"plain\":\"http://10.0.0.1/a@b\",\
+             \"urls\":[\"https://***@h:8761/eureka\",\"http://h/eureka\"],\
              \"headers\":{\"X-Consul-Token\":\"***\"},\"token_file\":\"/etc/token\",\"token_env\":\"TOKEN\",\
              \"secrets\":{\"namespace\":\"clusters\",\"token\":\"***\"}}"
         );
