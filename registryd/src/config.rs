@@ -210,10 +210,13 @@ pub(crate) fn split_message(message: &str, found: Option<&str>) -> (String, Stri
             expected.to_owned(),
         ),
         (None, Some(found)) => (found.to_owned(), format!("a value that can be used ({message})")),
-        (None, None) => (
-            message.strip_prefix("found ").unwrap_or(message).to_owned(),
-            "settings that can be used".to_owned(),
-        ),
+        (None, None) => match message.strip_prefix("found ") {
+            Some(found) => (found.to_owned(), "settings that can be used".to_owned()),
+            None => (
+                "no value that can be used".to_owned(),
+                format!("one that can be ({message})"),
+            ),
+        },
     }
 }
 
