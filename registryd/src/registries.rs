@@ -8,10 +8,10 @@ mod members;
 pub(crate) mod names;
 
 use std::path::Path;
-#[cfg(any(feature = "file", feature = "consul"))]
+#[cfg(any(feature = "file", feature = "consul", feature = "eureka"))]
 use std::sync::Arc;
 
-#[cfg(any(feature = "file", feature = "consul"))]
+#[cfg(any(feature = "file", feature = "consul", feature = "eureka"))]
 use registry_core::ServiceRegistry;
 use schemars::Schema;
 
@@ -88,6 +88,7 @@ macro_rules! kinds {
 kinds! {
     "file" => file,
     "consul" => consul,
+    "eureka" => eureka,
     "kubernetes" => kubernetes,
 }
 
@@ -183,14 +184,7 @@ impl Kind for registry_file::FileConfig {
 #[cfg(feature = "consul")]
 impl Kind for registry_consul::ConsulConfig {
     fn resolve_paths(&mut self, base: &Path) {
-        let tls = &mut self.http.tls;
-        let files = [
-            &mut self.token_file,
-            &mut tls.ca_file,
-            &mut tls.client_cert_file,
-            &mut tls.client_key_file,
-        ];
-        for file in files.into_iter().flatten() {
+        for file in certificates(&mut self.http).chain(&mut self.token_file) {
             crate::config::resolve(file, base);
         }
     }
@@ -218,7 +212,64 @@ impl Kind for registry_consul::ConsulConfig {
     }
 }
 
-#[cfg(any(feature = "file", feature = "consul", feature = "kubernetes"))]
+#[cfg(feature = "eureka")]
+impl Kind for registry_eureka::EurekaConfig {
+    fn resolve_paths(&mut self, base: &Path) {
+        let credentials = &mut self.credentials;
+        let basic = credentials.basic.iter_mut();
+        let password = basic.filter_map(|basic| basic.password_file.as_mut());
+        for file in certificates(&mut self.http)
+            .chain(&mut credentials.token_file)
+            .chain(password)
+        {
+            crate::config::resolve(file, base);
+        }
+    }
+
+    fn validate(&self) -> Option<Wrong> {
+        let (field, problem) = match registry_eureka::EurekaRegistry::try_new(self.clone()).err()? {
+            registry_eureka::Error::Config { field, problem } => (field.to_owned(), problem),
+            registry_eureka::Error::Http(registry_http::Error::Config { field, reason }) => {
+                // Credentials and connections are checked by the same crate, and are two mappings here.
+                let is_of_credentials = field.starts_with("token_") || field.starts_with("basic");
+                let mapping = if is_of_credentials { "credentials" } else { "http" };
+                (format!("{mapping}.{field}"), reason)
+            }
+            other => return Some(unnamed(&other.to_string())),
+        };
+        let (found, expected) = crate::config::split_message(&problem, None);
+        Some(Wrong {
+            field,
+            found,
+            expected,
+        })
+    }
+
+    fn build(&self) -> Result<Built, String> {
+        let registry = registry_eureka::EurekaRegistry::try_new(self.clone());
+        let registry: Arc<dyn ServiceRegistry> = Arc::new(registry.map_err(|error| error.to_string())?);
+        Ok(registry.into())
+    }
+}
+
+/// The files of certificates and keys that a client uses.
+#[cfg(any(feature = "consul", feature = "eureka"))]
+fn certificates(http: &mut registry_http::HttpConfig) -> impl Iterator<Item = &mut std::path::PathBuf> {
+    let tls = &mut http.tls;
+    let files = [
+        &mut tls.ca_file,
+        &mut tls.client_cert_file,
+        &mut tls.client_key_file,
+    ];
+    files.into_iter().flatten()
+}
+
+#[cfg(any(
+    feature = "file",
+    feature = "consul",
+    feature = "eureka",
+    feature = "kubernetes"
+))]
 fn unnamed(problem: &str) -> Wrong {
     let (found, expected) = crate::config::split_message(problem, None);
     Wrong {

@@ -103,6 +103,10 @@ pub struct RegistryConfig {
     #[cfg(feature = "consul")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consul: Option<registry_consul::ConsulConfig>,
+    /// The Eureka servers of one region, of Netflix, Spring Cloud or another that speaks the protocol.
+    #[cfg(feature = "eureka")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eureka: Option<registry_eureka::EurekaConfig>,
     /// A Kubernetes cluster; several with `directory` or `secrets`, each then a registry of its own.
     #[cfg(feature = "kubernetes")]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -206,7 +206,8 @@ fn the_defaults_are_a_configuration_and_the_schema_knows_its_fields() {
     let registry = &schema["$defs"]["RegistryConfig"];
     assert_eq!(
         registry["oneOf"],
-        serde_json::json!([{ "required": ["file"] }, { "required": ["consul"] }, { "required": ["kubernetes"] }])
+        serde_json::json!([{ "required": ["file"] }, { "required": ["consul"] }, { "required": ["eureka"] },
+            { "required": ["kubernetes"] }])
     );
     assert!(registry["properties"]["port_number"]["description"].is_string());
 }

@@ -36,6 +36,7 @@ fn check(case: &Case) {
         case.message
     );
     assert!(output.stdout.is_empty());
+    assert!(!errors.contains("s3cret"), "{errors}");
 }
 
 macro_rules! cases {
@@ -164,6 +165,34 @@ cases! {
         "registries:\n  - name: dc1\n    consul: { address: \"127.0.0.1:8500\" }\n",
         SERVICES,
         ["registryd.yaml:3:24: registries[0].consul.address: found a URL without http://", "expected http://127.0.0.1:8500"];
+    eureka_with_one_url_that_is_no_list:
+        "registries:\n  - name: old\n    eureka: { urls: \"http://me:s3cret@10.0.0.5:8761/eureka\" }\n",
+        SERVICES,
+        ["registryd.yaml:3:21: registries[0].eureka.urls: found \"http://***@10.0.0.5:8761/eureka\", expected a list"];
+    eureka_with_the_url_of_a_request:
+        "registries:\n  - name: old\n    eureka: { urls: [\"http://me:s3cret@10.0.0.5:8761/eureka/apps\"] }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].eureka.urls: found \"http://10.0.0.5:8761/eureka/apps\", expected the base URL alone: \"http://10.0.0.5:8761/eureka\""];
+    eureka_with_a_url_without_a_scheme:
+        "registries:\n  - name: old\n    eureka: { zones: { a: [\"me:s3cret@10.0.0.5:8761/eureka\"] } }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].eureka.zones: found a URL without http://", "expected one such as http://127.0.0.1:8761/eureka"];
+    eureka_with_two_credentials:
+        "registries:\n  - name: old\n    eureka:\n      credentials: { token_file: a, token_env: B }\n",
+        SERVICES,
+        ["registries[0].eureka.credentials.token_file: found no value that can be used, expected one that can be (only one of token_file, token_env and basic may be set)"];
+    eureka_with_half_a_certificate:
+        "registries:\n  - name: old\n    eureka:\n      http: { tls: { client_cert_file: a.pem } }\n",
+        SERVICES,
+        ["registries[0].eureka.http.tls.client_key_file: found no value that can be used, expected one that can be (is needed beside tls.client_cert_file)"];
+    eureka_with_polls_too_far_apart:
+        "registries:\n  - name: old\n    eureka: { interval: 2m }\n",
+        SERVICES,
+        ["registryd.yaml:3:25: registries[0].eureka.interval: found 2m, expected at most half of `delta_retention`"];
+    eureka_of_an_unknown_alignment:
+        "registries:\n  - name: old\n    eureka: { alignment: off }\n",
+        SERVICES,
+        ["registryd.yaml:3:26: registries[0].eureka.alignment: found", "expected one of learn, fixed, never"];
     kubernetes_of_two_origins:
         "registries:\n  - name: eu\n    kubernetes: { in_cluster: true, kubeconfig: eu.yaml }\n",
         SERVICES,
