@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  main        picks the chore
-//!   ├─ servers      installs the pinned servers      (servers/apt.rs: the system's Debian mirrors)
+//!   ├─ servers      installs the pinned servers      (servers/…: one room for each kind of artifact)
 //!   ├─ test         prerequisites, servers beside the compile, tiers, sum
 //!   │   └─ tiers        which commands a tier consists of
 //!   ├─ bench        the packages that have benchmarks

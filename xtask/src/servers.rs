@@ -1,9 +1,9 @@
 //! `cargo xtask servers`: the real servers that tests run against, pinned and checksummed.
 //!
-//! What is installed is the table [`SERVERS`]; how, is a matter of the kind of [`Artifact`]. A server is unpacked or
-//! built into `target/servers/<name>`, nothing is installed into the system and nothing needs root. A stamp
-//! with the checksum tells whether what lies there is what the table asks for; an installation appears by one
-//! rename, so a test never sees half of one.
+//! What is installed is the table [`SERVERS`]; how, is a matter of the kind of [`Artifact`]. The clients that tests run
+//! are in it as well. A server is unpacked or built into `target/servers/<name>`, nothing is installed into the system and
+//! nothing needs root. A stamp with the checksum tells whether what lies there is what the table asks for; an
+//! installation appears by one rename, so a test never sees half of one.
 
 mod apt;
 mod central;
@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 /// The file in a server's folder that says which artifact it came from.
 const STAMP: &str = ".stamp";
 
-/// A server that tests start.
+/// A server, or a client, that tests start.
 #[derive(Debug)]
 pub(crate) struct Server {
     /// The folder under `target/servers`, and the name in messages.

@@ -34,7 +34,7 @@ pub(crate) struct Project {
 /// Whether this machine can run a server, in words where it cannot.
 pub(super) fn missing_to_run(server: &str) -> Option<String> {
     let needed = format!("Java {WANTED} or newer is needed to run {server}");
-    let hint = "apt install openjdk-17-jdk-headless";
+    let hint = "apt install default-jdk-headless";
     if !in_path("java") {
         return Some(format!("{needed}, there is none in PATH ({hint})"));
     }
@@ -74,7 +74,7 @@ impl Project {
     /// What this machine lacks to build the project, in words.
     pub(crate) fn missing_tools(&self, server: &str) -> Vec<String> {
         let mut missing = Vec::new();
-        for (tool, package) in [("javac", "openjdk-17-jdk-headless"), ("mvn", "maven")] {
+        for (tool, package) in [("javac", "default-jdk-headless"), ("mvn", "maven")] {
             if !in_path(tool) {
                 missing.push(format!(
                     "{tool} is needed to build {server} (apt install {package})"
