@@ -1,1 +1,5 @@
 //! Against real Eureka servers.
+
+mod identity;
+mod mapping;
+mod statuses;

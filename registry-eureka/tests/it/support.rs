@@ -1,0 +1,134 @@
+//! What the tests share: a discovery over one Eureka registry, and waiting for what it publishes.
+
+pub(crate) mod log;
+pub(crate) mod servers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry_core::{Discovery, Endpoint, Guard, Phase, RegistryOptions, RegistryStatus, Service, Snapshot};
+use registry_eureka::{Alignment, EurekaConfig, EurekaRegistry};
+use registry_testkit::wait;
+
+/// Longer than anything here takes on a slow and busy machine; nothing is asserted of it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+
+/// A configuration for one server without a cache of its own, with polls that tests can sit out. Everything is fetched
+/// only for a reason, as it is every five minutes otherwise.
+pub(crate) fn config(url: &str) -> EurekaConfig {
+    registry_testkit::init_tls();
+    EurekaConfig {
+        urls: vec![url.to_owned()],
+        interval: Duration::from_millis(200),
+        alignment: Alignment::Never,
+        ..EurekaConfig::default()
+    }
+}
+
+/// The same for the applications of one test alone, on a server that it shares with others.
+pub(crate) fn config_of(url: &str, apps: &str) -> EurekaConfig {
+    EurekaConfig {
+        apps: vec![apps.to_owned()],
+        ..config(url)
+    }
+}
+
+/// A discovery of that one registry, called `eureka`, which believes any loss that the registry tells.
+pub(crate) fn discover(config: EurekaConfig) -> Discovery {
+    discover_guarded(config, None)
+}
+
+/// The same with a guard against losses.
+pub(crate) fn discover_guarded(config: EurekaConfig, guard: Option<Guard>) -> Discovery {
+    registry_testkit::init_tls();
+    let registry = EurekaRegistry::try_new(config).unwrap();
+    let options = RegistryOptions {
+        guard,
+        ..RegistryOptions::default()
+    };
+    Discovery::builder()
+        .registry_with("eureka", registry, options)
+        .unwrap()
+        .start()
+        .unwrap()
+}
+
+/// Waits for the first complete listing.
+pub(crate) async fn ready(discovery: &Discovery) {
+    let ready = tokio::time::timeout(DEADLINE, discovery.ready()).await;
+    assert!(ready.is_ok(), "not ready: {:?}", discovery.status());
+}
+
+/// The status of the one registry.
+pub(crate) fn status(discovery: &Discovery) -> RegistryStatus {
+    discovery.status().remove(0)
+}
+
+/// The service of that application.
+pub(crate) fn service(snapshot: &Snapshot, app: &str) -> Option<Arc<Service>> {
+    snapshot.get(&format!("{}.eureka", app.to_lowercase())).cloned()
+}
+
+/// The endpoint of that instance.
+pub(crate) fn endpoint(snapshot: &Snapshot, app: &str, id: &str) -> Option<Arc<Endpoint>> {
+    let service = service(snapshot, app)?;
+    let mut endpoints = service.endpoints().iter();
+    let found = endpoints.find(|endpoint| endpoint.claims().any(|claim| claim.id == id));
+    found.cloned()
+}
+
+/// The value of a label of it.
+pub(crate) fn label<'e>(endpoint: &'e Endpoint, key: &str) -> Option<&'e str> {
+    endpoint.labels().get(key).map(|value| value.as_str())
+}
+
+/// `id status`, sorted, of the endpoints of a service; `None` where there is none.
+pub(crate) fn statuses(snapshot: &Snapshot, app: &str) -> Option<Vec<String>> {
+    let service = service(snapshot, app)?;
+    let mut lines: Vec<String> = service
+        .endpoints()
+        .iter()
+        .map(|endpoint| {
+            let claim = endpoint.claims().next().unwrap();
+            format!("{} {}", claim.id, claim.status)
+        })
+        .collect();
+    lines.sort();
+    Some(lines)
+}
+
+/// Waits until the published snapshot is as wanted.
+pub(crate) async fn until(
+    what: &str,
+    discovery: &Discovery,
+    wanted: impl Fn(&Snapshot) -> bool,
+) -> Arc<Snapshot> {
+    let found = wait::until(what, DEADLINE, async || {
+        let snapshot = discovery.snapshot();
+        wanted(&snapshot).then_some(snapshot)
+    });
+    match found.await {
+        Ok(snapshot) => snapshot,
+        Err(error) => panic!("{error}; {:?}; {:?}", discovery.snapshot(), discovery.status()),
+    }
+}
+
+/// Waits until the service has these endpoints, `id status`, and no others.
+pub(crate) async fn until_statuses(discovery: &Discovery, app: &str, wanted: &[&str]) -> Arc<Snapshot> {
+    until(&format!("{app} as {wanted:?}"), discovery, |snapshot| {
+        statuses(snapshot, app).unwrap_or_default() == wanted
+    })
+    .await
+}
+
+/// Waits until the registry is in that phase.
+pub(crate) async fn until_phase(discovery: &Discovery, wanted: Phase) {
+    until(&format!("phase {wanted:?}"), discovery, |snapshot| {
+        // The first snapshot of all knows of no registry yet.
+        snapshot
+            .registries()
+            .first()
+            .is_some_and(|registry| registry.phase() == wanted)
+    })
+    .await;
+}
