@@ -3,7 +3,7 @@
 //! | Eureka says | the model has |
 //! |---|---|
 //! | `status` | health (see [`EurekaRegistry`](crate::EurekaRegistry)), and the word as raw status |
-//! | `ipAddr`, `hostName` | the address, by [`AddressChoice`](crate::AddressChoice) |
+//! | `ipAddr`, `hostName` | the address, by [`AddressChoice`] |
 //! | `port`, `securePort`, metadata | ports by name, see [`ports`] |
 //! | metadata, `availability-zone` of Amazon | zone, region, weight, see [`place`] |
 //! | `instance-id` of Amazon, else `hostName` | the node |

@@ -37,7 +37,7 @@ use reading::Reading;
 #[derive(Debug)]
 pub(crate) struct Table {
     reading: Reading,
-    /// By name in upper case, as Eureka has it.
+    /// By the names of their services.
     apps: HashMap<Str, App>,
     counts: Counts,
     pending: Pending,
@@ -251,12 +251,13 @@ impl Table {
 /// What is said of an instance that has none of the three.
 const NO_KEY: &str = "found none of instanceId, instance-id and hostName, expected one of them";
 
-/// What identifies an application's service.
-fn service_id(key: &str) -> ServiceId {
-    ServiceId::named(key.to_lowercase())
+/// The name of an application's service: in lower case. A server has its name in upper case, so names that have one are
+/// one application.
+fn service_name(app: &str) -> String {
+    app.to_uppercase().to_lowercase()
 }
 
-/// The name of an application in upper case. What has none belongs nowhere, and is counted.
+/// An application by the name of its service. What has no name belongs nowhere, and is counted.
 fn named<'a>(
     application: Application<'a>,
     skipped: &mut u64,
@@ -270,7 +271,7 @@ fn named<'a>(
         *skipped += (instances.len() + unread.len()) as u64;
         return None;
     }
-    Some((name.to_uppercase(), instances, unread))
+    Some((service_name(&name), instances, unread))
 }
 
 /// The last word on each key, and how many instances have none.

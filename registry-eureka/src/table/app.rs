@@ -4,7 +4,7 @@ mod settle;
 
 use std::sync::Arc;
 
-use registry_core::{Endpoint, EndpointSet, ServiceMeta, ServiceRecord};
+use registry_core::{Endpoint, EndpointSet, ServiceMeta, ServiceRecord, Str};
 
 use super::entry::{self, Entry};
 use super::reading::Reading;
@@ -102,7 +102,7 @@ impl App {
 
     /// Puts these entries, in any order, in place of all. Of those with one key the last one counts. True where the
     /// service may be another one now.
-    pub(super) fn replace(&mut self, mut entries: Vec<Entry>, name: &str, reading: &mut Reading) -> bool {
+    pub(super) fn replace(&mut self, mut entries: Vec<Entry>, name: &Str, reading: &mut Reading) -> bool {
         if !entries.is_sorted_by(|a, b| a.order(b).is_lt()) {
             entries.reverse();
             entries.sort_by(Entry::order);
@@ -175,7 +175,7 @@ impl Update<'_> {
     }
 
     /// Derives the service anew. True where it may be another one now.
-    pub(super) fn finish(mut self, name: &str, reading: &mut Reading) -> bool {
+    pub(super) fn finish(mut self, name: &Str, reading: &mut Reading) -> bool {
         let entries = &mut self.app.entries;
         if !self.removed.is_empty() {
             self.removed.sort_unstable();

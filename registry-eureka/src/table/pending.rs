@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use registry_core::{ServiceRecord, Str};
+use registry_core::{ServiceId, ServiceRecord, Str};
 
-use super::{Changes, service_id};
+use super::Changes;
 use crate::error::short;
 
 /// No more notes are kept than this: they are for people.
 const MOST_NOTES: usize = 100;
 
-/// What is to be told, by the names of applications.
+/// What is to be told, by the names of services.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     touched: BTreeMap<Str, Touched>,
@@ -98,7 +98,7 @@ impl Pending {
                 (Some(_), None) if full && troubles.contains_key(&app) => {}
                 (Some(before), None) => changes.deleted.push(before.id().clone()),
                 // Nothing of it was ever told here, but it may be known from an earlier start.
-                (None, None) if mended => changes.deleted.push(service_id(&app)),
+                (None, None) if mended => changes.deleted.push(ServiceId::named(app)),
                 (None, None) => {}
             }
         }
@@ -109,7 +109,7 @@ impl Pending {
                     0 => first,
                     more => format!("{first}; and {more} more"),
                 };
-                (service_id(&app), text)
+                (ServiceId::named(app), text)
             })
             .collect();
         changes
@@ -124,7 +124,7 @@ fn same(a: &ServiceRecord, b: &ServiceRecord) -> bool {
 }
 
 fn told(app: &str, key: Option<&str>, problem: &str) -> String {
-    let (app, problem) = (short(app, 100), short(problem, 200));
+    let (app, problem) = (short(&app.to_uppercase(), 100), short(problem, 200));
     match key {
         Some(key) => format!("{app}/{}: {problem}", short(key, 100)),
         None => format!("{app}: {problem}"),

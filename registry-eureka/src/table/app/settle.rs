@@ -4,17 +4,16 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use registry_core::{Address, Endpoint, EndpointSet, Labels, ServiceMeta, Str};
+use registry_core::{Address, Endpoint, EndpointSet, Labels, ServiceId, ServiceMeta, Str};
 
 use super::super::entry::Entry;
 use super::super::reading::Reading;
-use super::super::service_id;
 use super::{App, Touched, find};
 
 impl App {
     /// Brings endpoints and service up to date with the entries. Costs a look at each entry and the buckets of what was
     /// touched; nothing where nothing was. True where the service may be another one now.
-    pub(super) fn settle(&mut self, touched: Touched, name: &str, reading: &mut Reading) -> bool {
+    pub(super) fn settle(&mut self, touched: Touched, name: &Str, reading: &mut Reading) -> bool {
         if touched.places.is_empty() {
             return false;
         }
@@ -95,7 +94,7 @@ impl App {
     }
 
     /// Derives what is said of the service from those that speak, where it is not what is said already.
-    fn describe(&mut self, name: &str, reading: &mut Reading) {
+    fn describe(&mut self, name: &Str, reading: &mut Reading) {
         if self.endpoints.is_empty() {
             self.meta = None;
             return;
@@ -127,8 +126,9 @@ impl App {
         if self.meta.as_ref().is_some_and(is_same) {
             return;
         }
-        let metadata: Labels = [(reading.text("app"), Str::from(name))].into_iter().collect();
-        let meta = ServiceMeta::builder(service_id(name))
+        let app = [(reading.text("app"), Str::from(name.to_uppercase()))];
+        let metadata: Labels = app.into_iter().collect();
+        let meta = ServiceMeta::builder(ServiceId::named(name.clone()))
             .ports(ports.into_iter().map(|name| reading.service_port(name)))
             .aliases(aliases.into_iter().cloned())
             .metadata(metadata);

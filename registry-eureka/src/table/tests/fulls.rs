@@ -78,7 +78,7 @@ fn a_changed_endpoint_is_held_once_and_keeps_when_it_was_first_seen() {
     assert_eq!(first_seen(&table), before);
     let record = record(&table, "orders");
     let in_set = record.endpoints().iter().next().unwrap();
-    let entry = &table.apps["ORDERS"].entries()[0];
+    let entry = &table.apps["orders"].entries()[0];
     assert!(Arc::ptr_eq(in_set, entry.endpoint().unwrap()));
 }
 
@@ -109,6 +109,19 @@ fn names_that_differ_in_case_are_one_application() {
         &mut table,
         [app("orders", [instance(2), instance(1)])]
     )));
+}
+
+#[test]
+fn letters_that_differ_in_upper_or_lower_case_alone_are_one_name() {
+    // The sign for kelvin and K, the two forms of a small sigma, ß in both cases.
+    let mut table = table();
+    let names = ["K", "\u{212a}", "k", "σ", "ς", "ß", "ẞ"];
+    let numbered = (1..).zip(names);
+    full(&mut table, numbered.map(|(n, name)| app(name, [instance(n)])));
+    let ids: std::collections::BTreeSet<String> =
+        table.records().map(|record| record.id().to_string()).collect();
+    assert_eq!(ids.len(), table.records().count(), "{ids:?}");
+    assert_eq!(held(&table)[0], "k: i1 i2 i3");
 }
 
 #[test]

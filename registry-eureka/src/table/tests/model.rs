@@ -322,7 +322,7 @@ fn run(deeds: &[Deed]) -> Result<(), TestCaseError> {
             }
             Deed::Again => {
                 let unread_too = |app: &Application<'_>| {
-                    let held = table.apps.get(app.name.to_uppercase().as_str());
+                    let held = table.apps.get(app.name.to_lowercase().as_str());
                     held.is_some_and(App::unread)
                 };
                 let is_mending = last.iter().any(unread_too);
@@ -353,7 +353,7 @@ fn run(deeds: &[Deed]) -> Result<(), TestCaseError> {
             Deed::Garbled(key) => {
                 let held = server.held.get(key).cloned();
                 let is_held = |key: &Key| {
-                    let app = table.apps.get(APPS[usize::from(key.0)]);
+                    let app = table.apps.get(APPS[usize::from(key.0)].to_lowercase().as_str());
                     let id = format!("i{}", key.1);
                     app.is_some_and(|app| app.wanted() && app.find(&id).is_some())
                 };
