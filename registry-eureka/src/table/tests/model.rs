@@ -299,8 +299,10 @@ fn hear(picture: &mut Picture, changes: &Changes, mended: bool) -> Result<(), Te
 }
 
 fn run(deeds: &[Deed]) -> Result<(), TestCaseError> {
-    let mut server = Server::default();
-    server.now = 1000;
+    let mut server = Server {
+        now: 1000,
+        ..Server::default()
+    };
     let mut table = fresh();
     let mut heard = Picture::new();
     // How much of the server's log we know.
