@@ -387,7 +387,11 @@ impl Plan {
             return;
         };
         if let Some(grid) = self.members.get_mut(base).and_then(|member| member.grid.as_mut()) {
+            let known = grid.learnt().is_some();
             grid.observe(before.poll, poll, before.digest != digest);
+            if let Some(within) = grid.learnt().filter(|_| !known) {
+                tracing::debug!(?within, "learnt when the server's cache changes");
+            }
         }
     }
 
