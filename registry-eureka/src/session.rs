@@ -103,7 +103,7 @@ impl Session {
     /// Asks for what is due. Something is told in any case.
     async fn poll(&mut self) {
         let now = self.look_at_the_clocks();
-        let current = self.transport.current();
+        let current = self.step_aside(now);
         if self.plan.ask(current, now) == Ask::Delta {
             match self.fetch_delta(current).await {
                 Ok(Outcome::Taken) => return,
@@ -122,12 +122,14 @@ impl Session {
     async fn fetch_full_somewhere(&mut self) {
         let began = Instant::now();
         let now = Moment::now();
-        let mut elsewhere = match self.plan.ask(self.transport.current(), now) {
-            Ask::Full(Why::Wish { strong: true }) => self.transport.another(),
-            _ if self.plan.may_come_back(now) => self.transport.better(),
+        let ask = self.plan.ask(self.transport.current(), now);
+        let may_come_back = self.plan.may_come_back(now);
+        let may_be_asked = |base| !self.plan.rests(base, now);
+        let mut elsewhere = match ask {
+            Ask::Full(Why::Wish { strong: true }) => self.transport.another(may_be_asked),
+            _ if may_come_back => self.transport.better(may_be_asked),
             _ => None,
-        }
-        .filter(|base| !self.plan.rests(*base, now));
+        };
         let mut left = self.transport.len();
         loop {
             let tried_elsewhere = elsewhere.is_some();
@@ -240,7 +242,10 @@ impl Session {
             self.outbox.change(changes);
         }
         self.note_time(base, &answer);
-        self.plan.delta_fetched(base, answer.poll, asked, digest);
+        // After a mass registration as large as everything.
+        let poll = answer.poll;
+        drop(answer);
+        self.plan.delta_fetched(base, poll, asked, digest);
         self.recovered(base);
         Ok(Outcome::Taken)
     }
@@ -335,14 +340,27 @@ impl Session {
         if error.is_our_own() {
             return None;
         }
-        let next = self.transport.fail_over(base);
+        self.transport.fail_over(base);
+        let next = self.step_aside(now);
         tracing::debug!(registry = %self.control.registry(), %error, "no good answer");
         (next != base && !self.plan.rests(next, now)).then_some(next)
     }
 
+    /// The server in use, or where that one asked to be left alone the next one that did not.
+    fn step_aside(&self, now: Moment) -> usize {
+        for _ in 1..self.transport.len() {
+            let current = self.transport.current();
+            if !self.plan.rests(current, now) {
+                break;
+            }
+            self.transport.fail_over(current);
+        }
+        self.transport.current()
+    }
+
     /// Nobody answers: what is held stays, and ages.
     fn give_up(&mut self, error: Error) {
-        let news = self.plan.gave_up(self.transport.current(), Moment::now());
+        let news = self.plan.gave_up(Moment::now());
         let error = Arc::new(RegistryError::from(error));
         let report = error.report();
         if news {

@@ -93,22 +93,23 @@ impl Transport {
             .map_or_else(String::new, |base| base.url.to_string())
     }
 
-    /// Another server than the one in use that does not rest, of those that failed least the first.
-    pub(crate) fn another(&self) -> Option<usize> {
-        self.of_those(|_, _| true)
+    /// Another server than the one in use that may be asked, of those that failed least the first.
+    pub(crate) fn another(&self, may_be_asked: impl Fn(usize) -> bool) -> Option<usize> {
+        self.best(|_, _| true, may_be_asked)
     }
 
-    /// A server that is preferred to the one in use and does not rest, of those that failed least the first.
-    pub(crate) fn better(&self) -> Option<usize> {
-        self.of_those(|ranked, current| ranked < current)
+    /// A server that is preferred to the one in use and may be asked, of those that failed least the first.
+    pub(crate) fn better(&self, may_be_asked: impl Fn(usize) -> bool) -> Option<usize> {
+        self.best(|ranked, current| ranked < current, may_be_asked)
     }
 
-    fn of_those(&self, wanted: impl Fn(u8, u8) -> bool) -> Option<usize> {
+    fn best(&self, wanted: impl Fn(u8, u8) -> bool, may_be_asked: impl Fn(usize) -> bool) -> Option<usize> {
         let current = self.current();
         let rank = |base: usize| self.ranks.get(base).copied().unwrap_or(u8::MAX);
         let bases = self.client.bases();
         let others = bases.iter().enumerate().filter(|(base, status)| {
-            *base != current && status.rests_for.is_none() && wanted(rank(*base), rank(current))
+            let rests = status.rests_for.is_some() || !may_be_asked(*base);
+            *base != current && !rests && wanted(rank(*base), rank(current))
         });
         let best = others.min_by_key(|(base, status)| (rank(*base), status.failures, *base));
         best.map(|(base, _)| base)

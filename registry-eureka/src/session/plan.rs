@@ -338,11 +338,15 @@ impl Plan {
         }
     }
 
-    /// No server answered. The one in use is asked again after a backoff. Returns true where that is news.
-    pub(super) fn gave_up(&mut self, current: usize, now: Moment) -> bool {
+    /// No server answered. The next attempt follows after a backoff, and not before there is one that did not ask to be
+    /// left alone for longer. Returns true where that is news.
+    pub(super) fn gave_up(&mut self, now: Moment) -> bool {
         let backoff = now.instant + self.backoff.next_delay();
-        let rests_until = self.members.get(current).and_then(|member| member.rests_until);
-        self.due = rests_until.map_or(backoff, |until| until.max(backoff));
+        let rests = self
+            .members
+            .iter()
+            .map(|member| member.rests_until.unwrap_or(backoff));
+        self.due = rests.min().map_or(backoff, |until| until.max(backoff));
         self.failures = self.failures.saturating_add(1);
         self.doubt |= self.failures >= ROUNDS;
         self.failures == 1

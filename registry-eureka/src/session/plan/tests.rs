@@ -101,10 +101,10 @@ fn polls_that_fail_widen_the_gap_and_after_two_rounds_the_server_is_doubted() {
     let mut case = Case::new();
     case.full(0);
     case.wait();
-    assert!(case.plan.gave_up(0, case.now), "the first failure is news");
+    assert!(case.plan.gave_up(case.now), "the first failure is news");
     case.wait();
     assert_eq!(case.ask(), Ask::Delta, "one failure may be of the network");
-    assert!(!case.plan.gave_up(0, case.now));
+    assert!(!case.plan.gave_up(case.now));
     assert_eq!(case.ask(), Ask::Full(Why::Doubt));
     case.full(0);
     assert!(!case.plan.is_failing());
@@ -117,7 +117,7 @@ fn attempts_are_spread_and_never_a_loop() {
     let mut waited = Duration::ZERO;
     for _ in 0..100 {
         case.plan.failed(0, None, case.now);
-        case.plan.gave_up(0, case.now);
+        case.plan.gave_up(case.now);
         let wait = case.wait();
         assert!(wait <= 10 * SECOND, "{wait:?}");
         waited += wait;
@@ -131,12 +131,23 @@ fn who_asks_to_be_left_alone_is_and_a_wish_does_not_change_that() {
     case.full(0);
     case.wait();
     case.plan.failed(0, Some(120 * SECOND), case.now);
-    case.plan.gave_up(0, case.now);
+    case.plan.failed(1, Some(600 * SECOND), case.now);
+    case.plan.gave_up(case.now);
     case.plan.wished(true, case.now);
-    assert!(case.plan.rests(0, case.now) && !case.plan.rests(1, case.now));
-    assert!(case.wait() >= 120 * SECOND);
-    assert!(!case.plan.rests(0, case.now));
+    assert!(case.plan.rests(0, case.now) && case.plan.rests(1, case.now));
+    let waited = case.wait();
+    assert!(waited >= 120 * SECOND && waited <= 130 * SECOND, "{waited:?}");
+    assert!(!case.plan.rests(0, case.now) && case.plan.rests(1, case.now));
     assert_eq!(case.ask(), Ask::Full(Why::Wish { strong: true }));
+}
+
+#[test]
+fn a_server_that_asks_to_be_left_alone_keeps_nobody_from_asking_another_one() {
+    let mut case = Case::new();
+    case.plan.failed(0, Some(600 * SECOND), case.now);
+    case.plan.failed(1, None, case.now);
+    case.plan.gave_up(case.now);
+    assert!(case.wait() <= SECOND);
 }
 
 #[test]
@@ -168,7 +179,7 @@ fn a_server_that_refuses_everything_may_have_deltas() {
     case.full(0);
     case.plan.delta_refused(0);
     case.plan.failed(0, None, case.now);
-    case.plan.gave_up(0, case.now);
+    case.plan.gave_up(case.now);
     assert!(!case.full(0));
     assert_eq!(case.ask(), Ask::Delta);
 }

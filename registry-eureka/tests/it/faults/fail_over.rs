@@ -275,3 +275,30 @@ async fn when_all_servers_are_gone_everything_stays_and_attempts_go_on() {
     assert_eq!(status(&discovery).attempts, 1, "the watch lives on");
     discovery.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_to_be_left_alone_is_while_the_other_one_fails_and_comes_back() {
+    let [first, second] = [
+        FakeEureka::holding(&[("ORDERS", "a")]).await,
+        FakeEureka::holding(&[("ORDERS", "a")]).await,
+    ];
+    let [one, two] = [first.proxy().await, second.proxy().await];
+    let discovery = discover(config(&[base(&one), base(&two)]));
+    until_statuses(&discovery, "ORDERS", &["a UP"]).await;
+    one.inject(Rule::new(
+        Match::any(),
+        Fault::respond(503, &[("Retry-After", "600")], ""),
+    ));
+    second.put("ORDERS", "b");
+    until_statuses(&discovery, "ORDERS", &["a UP", "b UP"]).await;
+    let asked = one.requests_total();
+    cut(&two);
+    until_degraded(&discovery, ErrorKind::Unreachable).await;
+    pause(2.0).await;
+    two.refuse(false);
+    second.put("ORDERS", "c");
+    until_statuses(&discovery, "ORDERS", &["a UP", "b UP", "c UP"]).await;
+    until_healthy(&discovery).await;
+    assert_eq!(one.requests_total(), asked);
+    discovery.shutdown().await;
+}
