@@ -18,14 +18,8 @@ pub(super) fn read<'a>(text: &'a str, sink: &mut impl FnMut(Application<'a>)) ->
     let read = Shaped(Document { sink })
         .deserialize(&mut deserializer)
         .and_then(|head| deserializer.end().map(|()| head));
-    read.map_err(DecodeError::new_json)
-}
-
-impl DecodeError {
-    /// The messages of `serde_json` hold a line and a column, and nothing of what it read.
-    fn new_json(error: serde_json::Error) -> Self {
-        Self::new(format!("not the JSON of Eureka: {error}"))
-    }
+    // Its messages hold a line and a column, and nothing of what it read.
+    read.map_err(|error| DecodeError::new(format!("not the JSON of Eureka: {error}")))
 }
 
 struct Document<'s, S> {

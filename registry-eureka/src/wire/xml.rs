@@ -29,7 +29,7 @@ pub(super) fn read<'a>(text: &'a str, sink: &mut impl FnMut(Application<'a>)) ->
                     .error(format!("{found} behind the end of the document")));
             }
             Token::Start(start) if start.name() == "applications" => {
-                head = Some(document.applications(sink)?)
+                head = Some(document.applications(sink)?);
             }
             Token::Start(start) if start.name().eq_ignore_ascii_case("html") => return Err(html()),
             Token::Start(start) => {
