@@ -1,5 +1,6 @@
 //! What the tests share: a discovery over one Eureka registry, and waiting for what it publishes.
 
+pub(crate) mod gate;
 pub(crate) mod log;
 pub(crate) mod servers;
 
@@ -131,4 +132,43 @@ pub(crate) async fn until_phase(discovery: &Discovery, wanted: Phase) {
             .is_some_and(|registry| registry.phase() == wanted)
     })
     .await;
+}
+
+/// All that is content of a snapshot, in lines that can be read.
+pub(crate) fn canonical(snapshot: &Snapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    for service in snapshot.services() {
+        let ports: Vec<String> = service.ports().iter().map(|port| format!("{port:?}")).collect();
+        let hostname = service.hostname();
+        lines.push(format!(
+            "{hostname} {:?} {ports:?} {:?} {:?}",
+            service.aliases(),
+            service.labels(),
+            service.hash()
+        ));
+        let mut endpoints: Vec<String> = service
+            .endpoints()
+            .iter()
+            .map(|endpoint| {
+                let claim = endpoint.claims().next().unwrap();
+                format!(
+                    "{hostname} {} {} {:?} {:?} {:?} {} {:?} {:?} {:?} {}",
+                    claim.id,
+                    claim.status,
+                    endpoint.addresses(),
+                    endpoint.ports(),
+                    endpoint.health(),
+                    endpoint.weight(),
+                    endpoint.locality(),
+                    endpoint.node(),
+                    endpoint.labels(),
+                    endpoint.administrative(),
+                )
+            })
+            .collect();
+        endpoints.sort();
+        lines.append(&mut endpoints);
+    }
+    lines.sort();
+    lines
 }
