@@ -7,7 +7,7 @@ pub(crate) mod servers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry_core::{Discovery, Endpoint, Guard, Phase, RegistryOptions, RegistryStatus, Service, Snapshot};
+use registry_core::{Discovery, Endpoint, Guard, RegistryOptions, RegistryStatus, Service, Snapshot};
 use registry_eureka::{Alignment, EurekaConfig, EurekaRegistry};
 use registry_testkit::wait;
 
@@ -120,18 +120,6 @@ pub(crate) async fn until_statuses(discovery: &Discovery, app: &str, wanted: &[&
         statuses(snapshot, app).unwrap_or_default() == wanted
     })
     .await
-}
-
-/// Waits until the registry is in that phase.
-pub(crate) async fn until_phase(discovery: &Discovery, wanted: Phase) {
-    until(&format!("phase {wanted:?}"), discovery, |snapshot| {
-        // The first snapshot of all knows of no registry yet.
-        snapshot
-            .registries()
-            .first()
-            .is_some_and(|registry| registry.phase() == wanted)
-    })
-    .await;
 }
 
 /// All that is content of a snapshot, in lines that can be read.

@@ -54,7 +54,7 @@ async fn two_thousand_instances_that_come_and_go_end_as_a_full_fetch_has_them() 
                     .await,
             ),
             3 => {
-                let moved = bulk_instance(app, index).port(9000 + (turn % 1000) as u16);
+                let moved = bulk_instance(app, index).port(if turn % 4 == 3 { 9001 } else { 9002 });
                 api.register(&moved).await.unwrap();
             }
             4 => drop(api.cancel(&name, &id).await),

@@ -51,12 +51,10 @@ async fn ids_of_all_kinds_are_different_instances_of_one_application() {
         "\"quoted\" <and> 'so'",
         "back\\slash",
     ];
-    for (index, id) in ids.iter().enumerate() {
+    for (id, port) in ids.iter().zip(8000_u16..) {
         // The same application, however its name is written.
-        let app = ["ids-orders", "IDS-ORDERS", "Ids-Orders"][index % 3];
-        let instance = Instance::new(app, *id)
-            .port(8000 + index as u16)
-            .metadata("id", *id);
+        let app = ["ids-orders", "IDS-ORDERS", "Ids-Orders"][usize::from(port % 3)];
+        let instance = Instance::new(app, *id).port(port).metadata("id", *id);
         api.register(&instance).await.unwrap();
     }
     let discovery = discover(config_of(shared.base_url(), "ids-*"));
@@ -74,7 +72,7 @@ async fn ids_of_all_kinds_are_different_instances_of_one_application() {
         .collect();
     assert_eq!(found, expected);
     for endpoint in orders.endpoints().iter() {
-        assert_eq!(label(&endpoint, "id"), Some(endpoint.id()));
+        assert_eq!(label(endpoint, "id"), Some(endpoint.id()));
     }
     // Each can be told apart by what is changed of it, and goes alone.
     for (gone, id) in ids.iter().enumerate() {

@@ -31,9 +31,9 @@ const ALL: [(&str, Health); 5] = [
 async fn all_five(shared: &Shared) {
     let api = shared.api();
     // Said by the instances themselves; what is none of the five, servers take for UNKNOWN.
-    for (index, (word, _)) in ALL.iter().enumerate() {
+    for ((word, _), port) in ALL.iter().zip(7000_u16..) {
         let instance = Instance::new(APP, format!("own-{word}")).status(*word);
-        api.register(&instance.port(7000 + index as u16)).await.unwrap();
+        api.register(&instance.port(port)).await.unwrap();
     }
     let bogus = Instance::new(APP, "own-bogus").status("up and running");
     api.register(&bogus.port(7009)).await.unwrap();
