@@ -79,9 +79,8 @@ impl Reading {
             Some(held) => successor(held, endpoint),
             None => Arc::new(endpoint),
         };
-        let ports = endpoint.ports().iter().map(|port| port.name.clone());
         let aliases = map::vips::of(instance);
-        let profile = self.profiles.get(ports, &aliases, &mut self.interner);
+        let profile = self.profiles.get(endpoint.ports(), &aliases, &mut self.interner);
         Entry::new(instance, endpoint, profile, digest)
     }
 }
