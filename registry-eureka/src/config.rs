@@ -18,9 +18,11 @@ pub struct EurekaConfig {
     /// Base URLs of the servers, the preferred one first, such as `http://host:8761/eureka` (Spring Cloud) or
     /// `http://host:8080/eureka/v2` (Netflix): all that comes before `/apps`. A user name and password in them are sent
     /// as basic authentication, and shown nowhere. `http://127.0.0.1:8761/eureka` where neither this nor `zones` is set.
+    /// One that answers is kept until it fails.
     pub urls: Vec<String>,
     /// Base URLs of the servers of each availability zone. Those of `zone` are asked first, then those of the other
-    /// zones in the order of their names, then `urls`.
+    /// zones in the order of their names, then `urls`. From a server of a later group, an earlier one is come back to when
+    /// everything is fetched and one of its servers answers.
     pub zones: BTreeMap<String, Vec<String>>,
     /// The availability zone in which this process runs.
     pub zone: Option<String>,

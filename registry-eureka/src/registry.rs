@@ -20,6 +20,12 @@ use crate::transport::Transport;
 /// | `DOWN`, `STARTING`, `UNKNOWN`, any other word | unhealthy |
 ///
 /// Instances of any status are kept, the word is the raw status. An operator's override counts as set by hand.
+///
+/// It is fresh within three polls and the time that fetching everything may take. What a delta says was removed is told
+/// as announced; what a full fetch merely lacks is not, and is held back where it is much.
+///
+/// Complete knowledge that is to confirm something unlikely ([`Resync::strong`](registry_core::Resync)) is asked of
+/// another server than the one in use, where there is one that answers. That one is in use then.
 #[derive(Debug)]
 pub struct EurekaRegistry {
     config: Arc<EurekaConfig>,

@@ -37,7 +37,7 @@ pub(crate) struct FakeEureka {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     instances: BTreeMap<Key, Value>,
     /// What changed of late.
     recent: BTreeMap<Key, Value>,
@@ -62,10 +62,11 @@ impl FakeEureka {
     /// One that holds these instances, and whose deltas have forgotten how they came.
     pub(crate) async fn holding(instances: &[(&str, &str)]) -> Self {
         let fake = Self::start().await;
-        for (app, id) in instances {
-            fake.put(app, id);
-        }
-        fake.forget();
+        fake.unnoticed(|state| {
+            for (app, id) in instances {
+                state.put(app, id, json!({}));
+            }
+        });
         fake
     }
 
@@ -85,52 +86,35 @@ impl FakeEureka {
 
     /// Registers an instance of which these fields are different.
     pub(crate) fn put_as(&self, app: &str, id: &str, fields: Value) {
-        let mut state = self.state();
-        let key = (app.to_owned(), id.to_owned());
-        let action = if state.instances.contains_key(&key) {
-            "MODIFIED"
-        } else {
-            "ADDED"
-        };
-        state.clock += 1;
-        let mut instance = instance(app, id, state.clock);
-        merge(&mut instance, fields);
-        state.instances.insert(key.clone(), instance.clone());
-        merge(&mut instance, json!({ "actionType": action }));
-        state.recent.insert(key, instance);
-        drop(state);
-        self.publish();
+        self.at_once(|state| state.put(app, id, fields));
     }
 
     /// Cancels an instance, whether it is there or not.
     pub(crate) fn cancel(&self, app: &str, id: &str) {
-        let mut state = self.state();
-        let key = (app.to_owned(), id.to_owned());
-        state.clock += 1;
-        let clock = state.clock;
-        let mut gone = state
-            .instances
-            .remove(&key)
-            .unwrap_or_else(|| instance(app, id, clock));
-        merge(
-            &mut gone,
-            json!({ "actionType": "DELETED", "lastUpdatedTimestamp": clock.to_string() }),
-        );
-        state.recent.insert(key, gone);
-        drop(state);
-        self.publish();
+        self.at_once(|state| state.cancel(app, id));
+    }
+
+    /// Makes changes of which no client sees a part, and no delta tells.
+    pub(crate) fn unnoticed(&self, change: impl FnOnce(&mut State)) {
+        self.at_once(|state| {
+            change(state);
+            state.recent.clear();
+        });
     }
 
     /// The time for which changes are kept has passed.
     pub(crate) fn forget(&self) {
-        self.state().recent.clear();
+        self.unnoticed(|_| {});
+    }
+
+    fn at_once(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
         self.publish();
     }
 
     /// Deltas say this of the counts, whatever they are.
     pub(crate) fn say_hash(&self, hash: Option<&str>) {
-        self.state().hash = hash.map(str::to_owned);
-        self.publish();
+        self.at_once(|state| state.hash = hash.map(str::to_owned));
     }
 
     /// The counts by status.
@@ -147,6 +131,7 @@ impl FakeEureka {
         let said = state.hash.clone().unwrap_or(hash);
         let delta = document(&state.generation.to_string(), &said, &state.recent);
         drop(state);
+        // In this order: what a delta counts is there already.
         self.server.set(answer(APPS, &full));
         self.server.set(answer(DELTA, &delta));
     }
@@ -176,6 +161,36 @@ impl FakeEureka {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    pub(crate) fn put(&mut self, app: &str, id: &str, fields: Value) {
+        let key = (app.to_owned(), id.to_owned());
+        let action = if self.instances.contains_key(&key) {
+            "MODIFIED"
+        } else {
+            "ADDED"
+        };
+        self.clock += 1;
+        let mut instance = instance(app, id, self.clock);
+        merge(&mut instance, fields);
+        self.instances.insert(key.clone(), instance.clone());
+        merge(&mut instance, json!({ "actionType": action }));
+        self.recent.insert(key, instance);
+    }
+
+    pub(crate) fn cancel(&mut self, app: &str, id: &str) {
+        let key = (app.to_owned(), id.to_owned());
+        self.clock += 1;
+        let held = self.instances.remove(&key);
+        let mut gone = held.unwrap_or_else(|| instance(app, id, self.clock));
+        let when = self.clock.to_string();
+        merge(
+            &mut gone,
+            json!({ "actionType": "DELETED", "lastUpdatedTimestamp": when }),
+        );
+        self.recent.insert(key, gone);
     }
 }
 

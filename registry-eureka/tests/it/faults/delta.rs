@@ -109,10 +109,10 @@ async fn a_full_fetch_that_lacks_something_is_no_announcement_of_its_removal() {
         super::watching::discover_guarded(config(&[fake.url()]), Some(registry_core::Guard::default()));
     until_statuses(&discovery, "ORDERS", &["a UP"]).await;
     // Restarted: nothing is there, and nothing of it was announced.
-    for (app, id) in [("ORDERS", "a"), ("USERS", "u")] {
-        fake.cancel(app, id);
-    }
-    fake.forget();
+    fake.unnoticed(|state| {
+        state.cancel("ORDERS", "a");
+        state.cancel("USERS", "u");
+    });
     until_true("endpoints that are held back", &discovery, || {
         status(&discovery).held.is_some()
     })

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::watching::{config, discover, until_healthy, until_statuses, until_true};
 use super::{FakeEureka, cut};
 use registry_core::ErrorKind;
@@ -20,9 +22,10 @@ async fn number_1_a_swap_during_an_outage_longer_than_the_retention_is_seen() {
     cut(&proxy);
     super::watching::until_degraded(&discovery, ErrorKind::Unreachable).await;
     let before = fake.hash();
-    fake.cancel("ORDERS", "x");
-    fake.put("ORDERS", "y");
-    fake.forget();
+    fake.unnoticed(|state| {
+        state.cancel("ORDERS", "x");
+        state.put("ORDERS", "y", json!({}));
+    });
     fake.put("USERS", "u");
     assert_eq!(
         fake.hash(),
@@ -43,9 +46,10 @@ async fn a_swap_that_no_delta_told_of_is_seen_by_the_periodic_full_fetch() {
     config.full_interval = Duration::from_secs(2);
     let discovery = discover(config);
     until_statuses(&discovery, "ORDERS", &["x UP"]).await;
-    fake.cancel("ORDERS", "x");
-    fake.put("ORDERS", "y");
-    fake.forget();
+    fake.unnoticed(|state| {
+        state.cancel("ORDERS", "x");
+        state.put("ORDERS", "y", json!({}));
+    });
     until_statuses(&discovery, "ORDERS", &["y UP"]).await;
     until_true("another delta", &discovery, || fake.asked().ends_with('D')).await;
     discovery.shutdown().await;
