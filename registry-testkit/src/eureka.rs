@@ -242,3 +242,24 @@ impl Eureka {
 fn java() -> Result<PathBuf, Error> {
     servers::in_path("java")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_with_several_threads_can_await_everything() {
+        fn is_sendable<T: Send>(_: T) {}
+        let life = async || -> Result<(), Error> {
+            let [mut one, other] = Eureka::war().start_pair().await?;
+            one.restart_with(other.options()).await?;
+            let instance = Instance::new("web", "web-1");
+            let mut client = Registrant::start(Client::Python, one.base_url(), &instance).await?;
+            client.cancel().await?;
+            one.api().register_all(1, 1).await?;
+            one.pause().await?;
+            one.kill().await
+        };
+        is_sendable(life());
+    }
+}

@@ -36,7 +36,13 @@ pub(super) async fn forgets(eureka: &Eureka) {
 
 #[tokio::test]
 async fn a_server_without_deltas_answers_403() {
-    let eureka = Eureka::war().disable_delta(true).start().await.unwrap();
+    let options = Eureka::war().disable_delta(true).context_path("/ctx");
+    let eureka = options.start().await.unwrap();
+    assert!(
+        eureka.base_url().ends_with("/ctx/eureka/v2"),
+        "{}",
+        eureka.base_url()
+    );
     let answer = eureka
         .api()
         .answer("/apps/delta", "application/json")
