@@ -1,6 +1,9 @@
 //! Servers that do not answer yet.
 
-use registry_core::ErrorKind;
+use std::time::Duration;
+
+use registry_core::{ErrorKind, ServiceRegistry as _};
+use registry_eureka::EurekaRegistry;
 use registry_testkit::{Fault, Match, Rule};
 
 use super::watching::{config, discover, until_degraded, until_healthy, until_statuses};
@@ -76,16 +79,19 @@ async fn attempts_are_spread_where_nobody_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_asks_to_be_left_alone_is() {
+async fn a_server_that_asks_to_be_left_alone_is_and_the_watch_is_not_taken_for_dead() {
     let fake = FakeEureka::holding(&[("ORDERS", "a")]).await;
     let proxy = fake.proxy().await;
-    proxy.inject(Rule::new(
-        Match::any(),
-        Fault::respond(503, &[("Retry-After", "3600")], ""),
-    ));
-    let discovery = discover(config(&[format!("{}/eureka", proxy.url())]));
+    let rest = Fault::respond(503, &[("Retry-After", "3600")], "");
+    proxy.inject(Rule::new(Match::any(), rest));
+    let mut config = config(&[format!("{}/eureka", proxy.url())]);
+    config.full_timeout = Duration::from_secs(1);
+    config.http.request_timeout = Duration::from_millis(500);
+    let bound = EurekaRegistry::try_new(config.clone()).unwrap().freshness_bound();
+    let discovery = discover(config);
     until_degraded(&discovery, ErrorKind::Unavailable).await;
-    super::pause(3.0).await;
+    tokio::time::sleep(bound * 3).await;
     assert_eq!(proxy.requests_total(), 1);
+    assert_eq!(status(&discovery).attempts, 1);
     discovery.shutdown().await;
 }
