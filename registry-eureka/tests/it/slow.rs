@@ -1,1 +1,3 @@
 //! Soaks, outages and grids of a minute and more.
+
+mod grid;

@@ -1,5 +1,6 @@
 //! What the tests share: a discovery over one Eureka registry, and waiting for what it publishes.
 
+pub(crate) mod delays;
 pub(crate) mod gate;
 pub(crate) mod log;
 pub(crate) mod servers;

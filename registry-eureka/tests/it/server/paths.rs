@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 
 use registry_core::{ErrorKind, ServiceRegistry as _};
 use registry_eureka::EurekaRegistry;
-use registry_testkit::eureka::{Eureka, EurekaApi, Instance};
+use registry_testkit::eureka::{EurekaApi, Instance};
 use registry_testkit::wait;
 
 use crate::support::gate::{Gate, Verdict};
@@ -12,7 +12,7 @@ use crate::support::servers::Shared;
 use crate::support::{DEADLINE, config, config_of, discover, status, until_statuses};
 
 /// Whether that base URL leads to what is registered, and what changes of it.
-async fn leads_there(url: &str, api: &EurekaApi) {
+pub(super) async fn leads_there(url: &str, api: &EurekaApi) {
     api.register(&Instance::new("t20-orders", "a")).await.unwrap();
     let registry = EurekaRegistry::try_new(config(url)).unwrap();
     registry.probe().await.unwrap();
@@ -27,7 +27,7 @@ async fn leads_there(url: &str, api: &EurekaApi) {
 }
 
 /// Whether that base URL, at which there is no registry, is said to be wrong.
-async fn is_said_to_be_wrong(address: SocketAddrV4, path: &str) {
+pub(super) async fn is_said_to_be_wrong(address: SocketAddrV4, path: &str) {
     let url = format!("http://{address}{path}");
     let helps = |report: &str| {
         let helpful = [&url, "404", "is the base URL right?", "/eureka", "/eureka/v2"];
@@ -58,32 +58,6 @@ async fn netflix_server_is_found_under_its_base_url() {
     leads_there(&format!("{base}/"), shared.api()).await;
     for path in ["", "/", "/eureka", "/v2"] {
         is_said_to_be_wrong(shared.server().address(), path).await;
-    }
-}
-
-/// 20.
-#[tokio::test(flavor = "multi_thread")]
-async fn springs_server_is_found_under_its_base_url() {
-    let shared = Shared::spring().await;
-    let base = shared.base_url();
-    assert!(base.ends_with("/eureka"), "{base}");
-    leads_there(base, shared.api()).await;
-    leads_there(&format!("{base}/"), shared.api()).await;
-    // It takes this one for its own, too.
-    leads_there(&format!("{base}/v2"), shared.api()).await;
-    is_said_to_be_wrong(shared.server().address(), "").await;
-}
-
-/// 20.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_under_a_context_path_is_found_there_and_nowhere_else() {
-    let spring = Eureka::spring().context_path("/ctx").start().await.unwrap();
-    let base = spring.base_url();
-    assert!(base.ends_with("/ctx/eureka"), "{base}");
-    leads_there(base, spring.api()).await;
-    leads_there(&format!("{base}/"), spring.api()).await;
-    for path in ["", "/eureka", "/ctx"] {
-        is_said_to_be_wrong(spring.address(), path).await;
     }
 }
 

@@ -45,7 +45,7 @@ async fn until_equal(json: &Discovery, xml: &Discovery, text: &str, there: bool)
     assert_eq!(canonical(&found), wanted);
 }
 
-async fn says_the_same(shared: &Shared) {
+pub(super) async fn says_the_same(shared: &Shared) {
     let api = shared.api();
     register_all(api).await;
     let gate = Gate::start(shared.server().address(), |head| {
@@ -107,10 +107,4 @@ async fn says_the_same(shared: &Shared) {
 #[tokio::test(flavor = "multi_thread")]
 async fn xml_and_json_of_one_server_are_one_snapshot() {
     says_the_same(&Shared::war().await).await;
-}
-
-/// 14.
-#[tokio::test(flavor = "multi_thread")]
-async fn xml_and_json_of_springs_server_are_one_snapshot() {
-    says_the_same(&Shared::spring().await).await;
 }

@@ -1,0 +1,45 @@
+//! What may differ on Spring Cloud's server. The tests are side by side, because they share one that takes long to start.
+
+use registry_testkit::eureka::Eureka;
+
+use super::paths::{is_said_to_be_wrong, leads_there};
+use super::{statuses, xml};
+use crate::support::servers::Shared;
+
+/// 10.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_five_statuses_are_told_and_only_what_is_up_gets_traffic() {
+    statuses::all_five(&Shared::spring().await).await;
+}
+
+/// 14.
+#[tokio::test(flavor = "multi_thread")]
+async fn xml_and_json_are_one_snapshot() {
+    xml::says_the_same(&Shared::spring().await).await;
+}
+
+/// 20.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_is_found_under_its_base_url() {
+    let shared = Shared::spring().await;
+    let base = shared.base_url();
+    assert!(base.ends_with("/eureka"), "{base}");
+    leads_there(base, shared.api()).await;
+    leads_there(&format!("{base}/"), shared.api()).await;
+    // It takes this one for its own, too.
+    leads_there(&format!("{base}/v2"), shared.api()).await;
+    is_said_to_be_wrong(shared.server().address(), "").await;
+}
+
+/// 20.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_under_a_context_path_is_found_there_and_nowhere_else() {
+    let spring = Eureka::spring().context_path("/ctx").start().await.unwrap();
+    let base = spring.base_url();
+    assert!(base.ends_with("/ctx/eureka"), "{base}");
+    leads_there(base, spring.api()).await;
+    leads_there(&format!("{base}/"), spring.api()).await;
+    for path in ["", "/eureka", "/ctx"] {
+        is_said_to_be_wrong(spring.address(), path).await;
+    }
+}
