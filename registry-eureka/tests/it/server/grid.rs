@@ -11,7 +11,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 async fn changes_are_published_soon_after_the_servers_cache_shows_them() {
     let mut race = Race::start(PERIOD).await;
     for _ in 0..3 {
-        race.change().await;
+        println!("while learning: {:.1?}", race.change().await);
     }
     let mut all = Vec::new();
     for _ in 0..4 {

@@ -11,10 +11,11 @@ const PERIOD: Duration = Duration::from_secs(30);
 async fn changes_are_published_soon_after_a_cache_of_half_a_minute_shows_them() {
     let mut race = Race::start(PERIOD).await;
     for _ in 0..3 {
-        race.change().await;
+        println!("while learning: {:.1?}", race.change().await);
     }
     for _ in 0..3 {
         let delays = race.change().await;
+        println!("then: {delays:.1?}");
         for own in [
             delays.own(|delays| delays.learning),
             delays.own(|delays| delays.fixed),

@@ -54,7 +54,7 @@ impl Race {
         // Where polls that are not aligned stay for ever: just before the cache is renewed, which is at the multiples of
         // the period since 1970.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let into = Duration::from_nanos((now.as_nanos() % period.as_nanos()) as u64);
+        let into = Duration::from_secs_f64(now.as_secs_f64() % period.as_secs_f64());
         let bad = period.mul_f64(0.8);
         tokio::time::sleep((period + bad - into).min(period)).await;
         let race = Self {
@@ -89,14 +89,12 @@ impl Race {
             published_after(start, &self.fixed, &id),
             published_after(start, &self.unaligned, &id),
         );
-        let delays = Delays {
+        Delays {
             server,
             learning,
             fixed,
             unaligned,
-        };
-        println!("change {number}: {delays:.1?}");
-        delays
+        }
     }
 
     pub(crate) async fn end(self) {
