@@ -1,5 +1,7 @@
 //! The daemon in front of real servers.
 
 mod consul;
+mod eureka;
 mod kubernetes;
 mod merged;
+mod moved;
