@@ -3,7 +3,7 @@
 use registry_testkit::eureka::Eureka;
 
 use super::paths::{is_said_to_be_wrong, leads_there};
-use super::{statuses, xml};
+use super::{no_delta, restart, statuses, swap, xml};
 use crate::support::servers::Shared;
 
 /// 10.
@@ -42,4 +42,17 @@ async fn a_server_under_a_context_path_is_found_there_and_nowhere_else() {
     for path in ["", "/eureka", "/ctx"] {
         is_said_to_be_wrong(spring.address(), path).await;
     }
+}
+
+/// 1, 3, 4. One test, because each of its properties would take a start of ten seconds.
+#[tokio::test]
+async fn a_forgetful_server_that_restarts_empty_and_without_deltas_is_survived() {
+    let mut spring = swap::forgetful(Eureka::spring()).start().await.unwrap();
+    swap::number_1(&spring).await;
+    for (app, id) in [("orders", "a"), ("orders", "b"), ("orders", "y"), ("other", "other-1")] {
+        spring.api().cancel(app, id).await.unwrap();
+    }
+    let without_deltas = spring.options().disable_delta(true);
+    restart::number_4(&mut spring, without_deltas).await;
+    no_delta::number_3(&spring).await;
 }
