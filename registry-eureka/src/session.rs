@@ -191,7 +191,7 @@ impl Session {
         } else {
             self.outbox.list(self.table.records(), self.unread_scopes());
         }
-        if self.plan.full_fetched(base, poll, asked, digest) {
+        if self.plan.full_fetched(base, poll, asked) {
             let url = self.transport.url(base);
             tracing::warn!(registry = %self.control.registry(), url, "the server has no deltas that can be read: everything is fetched at each poll");
         }

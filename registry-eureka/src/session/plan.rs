@@ -114,11 +114,10 @@ struct Mismatch {
     rest: Duration,
 }
 
-/// The last answer of the kind that is usual for a server.
+/// The last delta.
 #[derive(Debug)]
 struct Seen {
     base: usize,
-    full: bool,
     poll: Poll,
     digest: u128,
 }
@@ -250,7 +249,7 @@ impl Plan {
     }
 
     /// Everything was fetched from that server. Returns true where it turned out just now that it has no deltas.
-    pub(super) fn full_fetched(&mut self, base: usize, poll: Poll, asked: Moment, digest: u128) -> bool {
+    pub(super) fn full_fetched(&mut self, base: usize, poll: Poll, asked: Moment) -> bool {
         let first = self.held.is_none();
         if self.held.as_ref().is_some_and(|held| held.base != base) {
             self.mismatch = None;
@@ -276,9 +275,6 @@ impl Plan {
             news = member.off_until.is_none();
             member.off_until = Some(poll.answered + self.config.full_interval);
         }
-        if self.is_without_delta(base, poll.answered) {
-            self.observe(base, poll, true, digest);
-        }
         self.answered(base, poll, first);
         news
     }
@@ -292,7 +288,7 @@ impl Plan {
             member.unreadable = 0;
             member.off_until = None;
         }
-        self.observe(base, poll, false, digest);
+        self.observe(base, poll, digest);
         self.answered(base, poll, false);
     }
 
@@ -356,10 +352,14 @@ impl Plan {
         self.failures = 0;
         self.backoff.reset();
         let interval = self.config.interval;
-        let due = match self.members.get_mut(base).and_then(|member| {
+        // To learn takes further polls, which are too dear where each fetches everything.
+        let is_aligned =
+            self.config.alignment == Alignment::Fixed || !self.is_without_delta(base, poll.answered);
+        let grid = self.members.get_mut(base).and_then(|member| {
             member.rests_until = None;
             member.grid.as_mut()
-        }) {
+        });
+        let due = match grid.filter(|_| is_aligned) {
             Some(grid) => {
                 let now = Moment::now();
                 grid.clock(now.instant, now.wall);
@@ -380,14 +380,9 @@ impl Plan {
         }
     }
 
-    fn observe(&mut self, base: usize, poll: Poll, full: bool, digest: u128) {
-        let before = self.seen.replace(Seen {
-            base,
-            full,
-            poll,
-            digest,
-        });
-        let Some(before) = before.filter(|before| before.base == base && before.full == full) else {
+    fn observe(&mut self, base: usize, poll: Poll, digest: u128) {
+        let before = self.seen.replace(Seen { base, poll, digest });
+        let Some(before) = before.filter(|before| before.base == base) else {
             return;
         };
         if let Some(grid) = self.members.get_mut(base).and_then(|member| member.grid.as_mut()) {

@@ -42,7 +42,7 @@ impl Case {
     }
 
     fn full(&mut self, base: usize) -> bool {
-        self.plan.full_fetched(base, self.poll(), self.now, 1)
+        self.plan.full_fetched(base, self.poll(), self.now)
     }
 
     fn delta(&mut self, base: usize) {
