@@ -3,10 +3,10 @@
 mod auth;
 mod churn;
 mod conformance;
-mod grid;
 pub(crate) mod expiry;
 mod faults;
 mod front;
+mod grid;
 mod identity;
 mod interop;
 mod mapping;

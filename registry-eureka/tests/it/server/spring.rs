@@ -31,25 +31,25 @@ async fn the_server_is_found_under_its_base_url() {
     is_said_to_be_wrong(shared.server().address(), "").await;
 }
 
-/// 20.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_under_a_context_path_is_found_there_and_nowhere_else() {
-    let spring = Eureka::spring().context_path("/ctx").start().await.unwrap();
-    let base = spring.base_url();
+/// 20, 1, 3, 4. One test, because each of its properties would take a start of ten seconds.
+#[tokio::test]
+async fn a_forgetful_server_under_a_context_path_that_restarts_empty_and_without_deltas_is_survived() {
+    let spring = Eureka::spring().context_path("/ctx");
+    let mut spring = swap::forgetful(spring).start().await.unwrap();
+    let base = spring.base_url().to_owned();
     assert!(base.ends_with("/ctx/eureka"), "{base}");
-    leads_there(base, spring.api()).await;
+    leads_there(&base, spring.api()).await;
     leads_there(&format!("{base}/"), spring.api()).await;
     for path in ["", "/eureka", "/ctx"] {
         is_said_to_be_wrong(spring.address(), path).await;
     }
-}
-
-/// 1, 3, 4. One test, because each of its properties would take a start of ten seconds.
-#[tokio::test]
-async fn a_forgetful_server_that_restarts_empty_and_without_deltas_is_survived() {
-    let mut spring = swap::forgetful(Eureka::spring()).start().await.unwrap();
     swap::number_1(&spring).await;
-    for (app, id) in [("orders", "a"), ("orders", "b"), ("orders", "y"), ("other", "other-1")] {
+    for (app, id) in [
+        ("orders", "a"),
+        ("orders", "b"),
+        ("orders", "y"),
+        ("other", "other-1"),
+    ] {
         spring.api().cancel(app, id).await.unwrap();
     }
     let without_deltas = spring.options().disable_delta(true);
