@@ -126,8 +126,12 @@ async fn number_24(pair: &mut Pair, discovery: &Discovery) {
     pair.fronts[1].refuse(true);
     until_held(discovery, (INSTANCES - KNOWN, INSTANCES)).await;
     witness.saw_everything("when a server was asked that knows few", discovery);
-    // One interval of renewals, by those that live.
+    // One interval of renewals, by those that live. What that makes of the server is seen at once: with some of them
+    // back the others would be few enough to be believed gone.
+    pair.fronts[0].proxy.black_hole(true);
     renew(pair.servers[1].api(), 0..LIVING).await;
+    until_listed(&pair.servers[0], LIVING).await;
+    pair.fronts[0].proxy.black_hole(false);
     until_held(discovery, (0, LIVING)).await;
     let missing = wait::until("the witness to see it", DEADLINE, async || witness.missing()).await;
     assert_eq!(missing.unwrap().what, [place(LIVING), place(LIVING + 1)]);
