@@ -35,6 +35,14 @@ pub(crate) fn config_of(url: &str, apps: &str) -> EurekaConfig {
     }
 }
 
+/// With limits of time that a slow machine does not reach, for tests in which no request may fail.
+pub(crate) fn patient(mut config: EurekaConfig) -> EurekaConfig {
+    config.http.connect_timeout = DEADLINE;
+    config.http.request_timeout = DEADLINE;
+    config.full_timeout = DEADLINE;
+    config
+}
+
 /// A discovery of that one registry, called `eureka`, which believes any loss that the registry tells.
 pub(crate) fn discover(config: EurekaConfig) -> Discovery {
     discover_guarded(config, None)

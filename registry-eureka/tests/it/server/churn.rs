@@ -7,7 +7,7 @@ use registry_testkit::FaultProxy;
 use registry_testkit::eureka::{Eureka, Instance, app_name, bulk_instance, instance_id};
 use tokio::time::Instant;
 
-use crate::support::{canonical, config, discover, ready, until};
+use crate::support::{canonical, config, discover, patient, ready, until};
 
 const APPS: usize = 400;
 const INSTANCES: usize = 5;
@@ -26,7 +26,7 @@ async fn two_thousand_instances_that_come_and_go_end_as_a_full_fetch_has_them() 
         .unwrap();
     let config = EurekaConfig {
         interval: Duration::from_millis(250),
-        ..config(&format!("{}{}", proxy.url(), server.base_path()))
+        ..patient(config(&format!("{}{}", proxy.url(), server.base_path())))
     };
     let discovery = discover(config.clone());
     ready(&discovery).await;

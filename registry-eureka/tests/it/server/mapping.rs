@@ -5,7 +5,7 @@ use registry_testkit::eureka::Instance;
 use registry_testkit::witness;
 
 use crate::support::servers::Shared;
-use crate::support::{config_of, discover, endpoint, label, service, status, until, until_statuses};
+use crate::support::{config_of, discover, endpoint, label, patient, service, status, until, until_statuses};
 
 /// 11. The server tells of it as if the instance were new.
 #[tokio::test(flavor = "multi_thread")]
@@ -18,7 +18,7 @@ async fn metadata_that_change_are_seen_in_place() {
         .unwrap();
     // Without any metadata the server writes none at all, but the name of the class that holds none.
     api.register(&instance("b", 8002)).await.unwrap();
-    let discovery = discover(config_of(shared.base_url(), "t11-*"));
+    let discovery = discover(patient(config_of(shared.base_url(), "t11-*")));
     let snapshot = until_statuses(&discovery, "t11-orders", &["a UP", "b UP"]).await;
     let b = endpoint(&snapshot, "t11-orders", "b").unwrap();
     assert_eq!(b.labels().iter().count(), 0, "{:?}", b.labels());
