@@ -87,10 +87,10 @@ async fn a_server_that_hangs_is_left_at_the_deadline_and_polls_go_on() {
     let [first, second] = &fronts;
     let mut config = EurekaConfig {
         urls: fronts.iter().map(Front::url).collect(),
-        full_timeout: Duration::from_secs(3),
+        full_timeout: Duration::from_secs(2),
         ..config_of("", "t22-*")
     };
-    config.http.request_timeout = Duration::from_secs(3);
+    config.http.request_timeout = Duration::from_secs(2);
     let start = Instant::now();
     let discovery = discover(config);
     until_statuses(&discovery, "t22-web", &ALL[..1]).await;
@@ -106,11 +106,6 @@ async fn a_server_that_hangs_is_left_at_the_deadline_and_polls_go_on() {
     // With nowhere to go.
     second.proxy.black_hole(true);
     until_error(&discovery, ErrorKind::Unreachable, "http://127.0.0.1:").await;
-    let failures = status(&discovery).failures;
-    until("further attempts", &discovery, |_| {
-        status(&discovery).failures > failures
-    })
-    .await;
     first.proxy.black_hole(false);
     register(3).await;
     until_statuses(&discovery, "t22-web", &ALL).await;
