@@ -64,6 +64,8 @@ pub(crate) struct Changes {
     /// Services without an instance now. Not one of those in `troubles` after a full fetch: it may have what could not
     /// be read.
     pub(crate) deleted: Vec<ServiceId>,
+    /// Of those, the ones that were told: as they were, without endpoints.
+    pub(crate) emptied: Vec<ServiceRecord>,
     /// Services of which something could not be read this time, and what: they keep what they had.
     pub(crate) troubles: Vec<(ServiceId, String)>,
     /// What was left out of instances that can be read otherwise, such as a port without a number. For the log; told once,

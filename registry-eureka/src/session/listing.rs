@@ -54,14 +54,16 @@ impl Outbox {
 
     /// The registry announced these changes; all else is as it was.
     pub(super) fn change(&mut self, changes: Changes) {
-        let applied = changes.applied.into_iter();
+        // That its last instance was removed is announced, that the service is gone is not: instances of it which were held
+        // before may be absent only, from a server that was started again.
+        let applied = changes.applied.into_iter().chain(changes.emptied);
         self.events.extend(applied.map(|record| Event::Apply {
             record,
             explicit: true,
         }));
         let deleted = changes.deleted.into_iter();
         self.events
-            .extend(deleted.map(|id| Event::Delete { id, explicit: true }));
+            .extend(deleted.map(|id| Event::Delete { id, explicit: false }));
         let troubles = changes.troubles.into_iter();
         self.events
             .extend(troubles.map(|(id, problem)| Event::degraded(Scope::Service(id), trouble(&problem))));
@@ -113,20 +115,24 @@ mod tests {
         outbox.change(Changes {
             applied: records(1500).collect(),
             deleted: vec![ServiceId::named("gone")],
+            emptied: records(1).collect(),
             troubles: vec![(ServiceId::named("odd"), "port 0".to_owned())],
             ..Changes::default()
         });
         let events: Vec<Event> = std::iter::from_fn(|| outbox.next_batch()).flatten().collect();
-        assert_eq!(events.len(), 1503);
-        assert!(matches!(&events[1500], Event::Delete { explicit: true, .. }));
+        assert_eq!(events.len(), 1504);
+        assert!(
+            matches!(&events[1500], Event::Apply { record, explicit: true } if record.endpoints().is_empty())
+        );
+        assert!(matches!(&events[1501], Event::Delete { explicit: false, .. }));
         assert!(matches!(
-            &events[1501],
+            &events[1502],
             Event::Degraded {
                 scope: Scope::Service(_),
                 ..
             }
         ));
-        assert!(matches!(&events[1502], Event::Confirmed(Scope::Registry)));
+        assert!(matches!(&events[1503], Event::Confirmed(Scope::Registry)));
         assert!(outbox.next_batch().is_none());
     }
 }

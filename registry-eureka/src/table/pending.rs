@@ -96,7 +96,12 @@ impl Pending {
                 (Some(before), Some(record)) if !mended && same(&before, &record) => {}
                 (_, Some(record)) => changes.applied.push(record),
                 (Some(_), None) if full && troubles.contains_key(&app) => {}
-                (Some(before), None) => changes.deleted.push(before.id().clone()),
+                (Some(before), None) => {
+                    changes.deleted.push(before.id().clone());
+                    changes
+                        .emptied
+                        .push(ServiceRecord::new(before.meta().clone(), []));
+                }
                 // Nothing of it was ever told here, but it may be known from an earlier start.
                 (None, None) if mended => changes.deleted.push(ServiceId::named(app)),
                 (None, None) => {}

@@ -291,3 +291,31 @@ async fn a_server_that_asks_to_be_left_alone_is_while_the_other_one_fails_and_co
     assert_eq!(one.requests_total(), asked);
     discovery.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_back_of_a_service_does_not_go_with_the_last_instance_that_was_listed() {
+    let all: Vec<String> = (0..20).map(|n| format!("i{n:02}")).collect();
+    let all: Vec<(&str, &str)> = all.iter().map(|id| ("ORDERS", id.as_str())).collect();
+    let fake = FakeEureka::holding(&all).await;
+    let discovery = discover_guarded(config(&[fake.url()]), Some(Guard::default()));
+    let everything: Vec<String> = all.iter().map(|(_, id)| format!("{id} UP")).collect();
+    let everything: Vec<&str> = everything.iter().map(String::as_str).collect();
+    until_statuses(&discovery, "ORDERS", &everything).await;
+
+    // Started again, and only one instance came back by now.
+    fake.unnoticed(|state| all[1..].iter().for_each(|(app, id)| state.cancel(app, id)));
+    until_true("a loss that is held back", &discovery, || {
+        status(&discovery).held.is_some()
+    })
+    .await;
+    until_statuses(&discovery, "ORDERS", &everything).await;
+    fake.cancel("ORDERS", "i00");
+    until_statuses(&discovery, "ORDERS", &everything[1..]).await;
+    fake.until_asked(3).await;
+    assert_eq!(
+        statuses(&discovery.snapshot(), "ORDERS").unwrap_or_default(),
+        everything[1..],
+        "nobody announced that these are gone"
+    );
+    discovery.shutdown().await;
+}
