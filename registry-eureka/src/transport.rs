@@ -155,9 +155,7 @@ impl Transport {
             let base = self.current();
             let outcome = match self.fetch(base, Fetch::Delta).await {
                 // There may be no deltas. Whether there is a registry at all, the other document tells.
-                Err(error) if matches!(error.status(), Some(403 | 404)) => {
-                    self.fetch(base, Fetch::Full).await
-                }
+                Err(error) if error.is_refusal() => self.fetch(base, Fetch::Full).await,
                 outcome => outcome,
             };
             let error = match outcome.and_then(|answer| answer.read(drop)) {

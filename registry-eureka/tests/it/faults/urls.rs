@@ -66,6 +66,10 @@ async fn a_server_without_deltas_is_probed_all_the_same() {
     let fake = FakeEureka::holding(&[("ORDERS", "a")]).await;
     fake.server.remove(super::DELTA);
     probed(&fake.url()).await.unwrap();
+    for status in [204, 403, 405, 500] {
+        fake.server.set(Exchange::get(super::DELTA).with_status(status));
+        assert_eq!(probed(&fake.url()).await, Ok(()), "{status}, as a watch takes it");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
