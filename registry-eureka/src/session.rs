@@ -170,6 +170,7 @@ impl Session {
             let head = answer.read(|application| table.stage_application(&mut staged, application));
             let head = self.counted(head)?;
             let changes = self.table.replace(staged);
+            self.forget_told(&changes);
             self.note_troubles(&changes);
             self.unread = changes.troubles;
             self.full = Some(digest);
@@ -302,6 +303,14 @@ impl Session {
         }
     }
 
+    /// Of services that a full fetch has no trouble with, or that are gone, nothing has to be remembered.
+    fn forget_told(&mut self, changes: &Changes) {
+        if !self.told.is_empty() {
+            let troubled: HashSet<&ServiceId> = changes.troubles.iter().map(|(service, _)| service).collect();
+            self.told.retain(|service| troubled.contains(service));
+        }
+    }
+
     fn unread_scopes(&self) -> Vec<(Scope, Arc<RegistryError>)> {
         let unread = self.unread.iter();
         let unread = unread.map(|(service, problem)| (Scope::Service(service.clone()), trouble(problem)));
@@ -394,3 +403,6 @@ impl Session {
 fn trouble(problem: &str) -> Arc<RegistryError> {
     Arc::new(RegistryError::new(ErrorKind::Malformed, short(problem, 300)))
 }
+
+#[cfg(test)]
+mod tests;

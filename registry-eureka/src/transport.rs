@@ -1,6 +1,8 @@
 //! Requests to the servers: which one is asked, and what its answers mean before their bodies are read.
 
 mod meaning;
+#[cfg(test)]
+pub(crate) mod pretended;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -32,6 +34,8 @@ pub(crate) struct Transport {
     client: HttpClient,
     config: Arc<EurekaConfig>,
     ranks: Vec<u8>,
+    #[cfg(test)]
+    pretended: Option<Arc<dyn pretended::Pretend>>,
 }
 
 /// An answer that holds a document, as far as its head says.
@@ -62,6 +66,8 @@ impl Transport {
             client,
             config,
             ranks,
+            #[cfg(test)]
+            pretended: None,
         })
     }
 
@@ -117,6 +123,10 @@ impl Transport {
 
     /// Asks that server.
     pub(crate) async fn fetch(&self, base: usize, what: Fetch) -> Result<Answer, Error> {
+        #[cfg(test)]
+        if let Some(servers) = &self.pretended {
+            return pretended::fetch(self, &**servers, base, what).await;
+        }
         let (path, deadline) = match what {
             Fetch::Full => ("/apps", Some(self.config.full_timeout)),
             Fetch::Delta => ("/apps/delta", None),
