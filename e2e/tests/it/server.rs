@@ -1,4 +1,5 @@
 //! Daemons in front of several real servers.
 
 mod clusters;
+mod eureka;
 mod kubernetes;
