@@ -138,8 +138,9 @@ impl Session {
             let error = match self.fetch_full(base).await {
                 Ok(()) => {
                     self.transport.settle_on(base);
+                    let url = self.transport.url(base);
+                    tracing::debug!(registry = %self.control.registry(), url, ?ask, "everything was fetched");
                     if base != current {
-                        let url = self.transport.url(base);
                         tracing::info!(registry = %self.control.registry(), url, "another server is in use now");
                     }
                     return;
@@ -328,7 +329,7 @@ impl Session {
                 short(&said, 200)
             );
             if !was_mismatched {
-                tracing::info!(registry = %self.control.registry(), note);
+                tracing::info!(registry = %self.control.registry(), note, "what is held is not what the server counts");
             }
             self.control.meter().set_note(Some(note));
         } else {
