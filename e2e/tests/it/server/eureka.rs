@@ -94,11 +94,16 @@ impl Scene {
     /// Restarts Eureka, which knows nothing after that, and waits until the daemon saw it so.
     async fn restart_empty(&mut self, lost: usize) {
         self.eureka.restart().await.unwrap();
+        self.until_held(lost).await;
+    }
+
+    async fn until_held(&self, endpoints: usize) {
         let held = async || {
             let registry = self.daemon.registry("legacy").await;
-            (held_endpoints(&registry) == Some(lost)).then_some(())
+            (held_endpoints(&registry) == Some(endpoints)).then_some(())
         };
-        self.daemon.wait("what Eureka lost is held", held).await;
+        let what = format!("{endpoints} that Eureka lost are held");
+        self.daemon.wait(&what, held).await;
     }
 
     /// Waits until that registry says that word of its instance.
@@ -259,9 +264,11 @@ async fn new_instances_in_consul_take_over_from_old_ones_in_eureka() {
     }
     let (new_3, new_4) = ("10.0.0.3 healthy consul-dc1", "10.0.0.4 healthy consul-dc1");
     recorder.until(&scene.daemon, &[old_1, old_2, new_3, new_4]).await;
-    for number in [1, 2] {
-        scene.eureka.api().register(&order(number)).await.unwrap();
-    }
+    // Those that live come back with their heartbeats, one by one.
+    scene.eureka.api().register(&order(1)).await.unwrap();
+    scene.until_held(1).await;
+    recorder.until(&scene.daemon, &[old_1, old_2, new_3, new_4]).await;
+    scene.eureka.api().register(&order(2)).await.unwrap();
     scene.until_nothing_is_held().await;
 
     // That the last one goes is believed at once: Eureka says so in as many words.
