@@ -17,6 +17,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
         return Err(Failure::new("no package has benchmarks"));
     }
     let mut command = cargo(workspace, &["bench", "--no-fail-fast"]);
+    // All of them, whatever the filter: the daemon is built with its own, and Eureka's measure that as well.
     for package in packages {
         command.args(["--package", package]);
     }
