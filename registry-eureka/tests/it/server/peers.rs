@@ -1,6 +1,8 @@
 //! A pair of servers that tell each other what they hear, and of which one is gone, or does not know everybody.
 
-use registry_core::Discovery;
+use std::time::Duration;
+
+use registry_core::{Discovery, Guard};
 use registry_eureka::EurekaConfig;
 use registry_testkit::eureka::{Eureka, EurekaApi, Instance};
 use registry_testkit::wait;
@@ -8,10 +10,22 @@ use registry_testkit::witness::Witness;
 use tokio::time::Instant;
 
 use super::front::{Fetch, Front};
-use super::restart::{HOUR, end_hold_soon, guard, until_held};
+use super::restart::{HOUR, end_hold_soon, guard_by, until_held, until_let_go};
 use crate::support::{DEADLINE, config, discover_guarded, service, status, statuses, until};
 
 const INSTANCES: usize = 20;
+
+/// As the documentation has it for Eureka, but for the time: nothing is let go of before the test says so.
+const GUARD: Guard = Guard {
+    share: 0.0,
+    endpoints: 1,
+    window: Duration::from_secs(30),
+    hold: HOUR,
+    per_service: false,
+};
+
+/// Between two renewals, so that the server hears of them one after the other.
+const RENEWAL: Duration = Duration::from_millis(200);
 
 fn id(number: usize) -> String {
     format!("web-{number:02}")
@@ -114,7 +128,7 @@ async fn number_25(pair: &Pair, discovery: &Discovery) {
     assert!(pair.fronts[0].fetches_since(start).is_empty());
 }
 
-/// 24, from the second server to the first, which knows not even half of all.
+/// 24, from the second server to the first, which knows less than half of all.
 async fn number_24(pair: &mut Pair, discovery: &Discovery) {
     const KNOWN: usize = 8;
     const LIVING: usize = INSTANCES - 2;
@@ -126,16 +140,18 @@ async fn number_24(pair: &mut Pair, discovery: &Discovery) {
     pair.fronts[1].refuse(true);
     until_held(discovery, (INSTANCES - KNOWN, INSTANCES)).await;
     witness.saw_everything("when a server was asked that knows few", discovery);
-    // One interval of renewals, by those that live. What that makes of the server is seen at once: with some of them
-    // back the others would be few enough to be believed gone.
-    pair.fronts[0].proxy.black_hole(true);
-    renew(pair.servers[1].api(), 0..LIVING).await;
-    until_listed(&pair.servers[0], LIVING).await;
-    pair.fronts[0].proxy.black_hole(false);
-    until_held(discovery, (0, LIVING)).await;
-    let missing = wait::until("the witness to see it", DEADLINE, async || witness.missing()).await;
-    assert_eq!(missing.unwrap().what, [place(LIVING), place(LIVING + 1)]);
+    // One interval of renewals, by those that live, one after the other.
+    for number in KNOWN..LIVING {
+        renew(pair.servers[1].api(), number..number + 1).await;
+        tokio::time::sleep(RENEWAL).await;
+    }
+    until_held(discovery, (INSTANCES - LIVING, INSTANCES)).await;
+    witness.saw_everything("while those that live came back", discovery);
+    let end = end_hold_soon(discovery, GUARD).await;
+    let gone = until_let_go(discovery, &witness, LIVING, end).await;
+    assert_eq!(gone, [place(LIVING), place(LIVING + 1)]);
     pair.fronts[1].refuse(false);
+    guard_by(discovery, GUARD).await;
 }
 
 /// 5, with a server that knows few, where the other one can be asked again. From the first server to the second.
@@ -151,7 +167,7 @@ async fn number_5_with_few(pair: &mut Pair, discovery: &Discovery) {
     until_held(discovery, (all - KNOWN, all)).await;
     pair.fronts[0].refuse(false);
     let since = Instant::now();
-    end_hold_soon(discovery).await;
+    end_hold_soon(discovery, GUARD).await;
     // What is so unlikely is asked of another server.
     pair.fronts[0].until_answers(since, 1, (Fetch::Full, 200)).await;
     until_held(discovery, (0, all)).await;
@@ -174,7 +190,7 @@ async fn a_pair_of_which_one_is_gone_or_knows_few_loses_nobody() {
         urls: pair.fronts.iter().map(Front::url).collect(),
         ..config("")
     };
-    let discovery = discover_guarded(config, Some(guard(HOUR)));
+    let discovery = discover_guarded(config, Some(GUARD));
     until_held(&discovery, (0, INSTANCES)).await;
 
     number_5(&mut pair, &discovery).await;

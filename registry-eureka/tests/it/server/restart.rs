@@ -31,32 +31,50 @@ pub(super) async fn until_held(discovery: &Discovery, wanted: (usize, usize)) {
     .await;
 }
 
-pub(super) fn guard(hold: Duration) -> Guard {
-    Guard {
-        hold,
-        ..Guard::default()
-    }
-}
-
-/// Sets the hold time to what has passed of it and a little more. Returns when it is over.
-pub(super) async fn end_hold_soon(discovery: &Discovery) -> Timestamp {
-    const LEFT: u64 = 2000;
-    let since = status(discovery).held.unwrap().since.as_millis();
-    let end = Timestamp::now().as_millis() + LEFT;
+/// Puts another guard in the place of the present one.
+pub(super) async fn guard_by(discovery: &Discovery, guard: Guard) {
     let options = RegistryOptions {
-        guard: Some(guard(Duration::from_millis(end - since))),
+        guard: Some(guard),
         ..RegistryOptions::default()
     };
     let eureka = "eureka".parse().unwrap();
     discovery.replace(eureka, None, options).await.unwrap();
+}
+
+/// Sets the hold time to what has passed of it and a little more. Returns when it is over.
+pub(super) async fn end_hold_soon(discovery: &Discovery, guard: Guard) -> Timestamp {
+    const LEFT: u64 = 2000;
+    let since = status(discovery).held.unwrap().since.as_millis();
+    let end = Timestamp::now().as_millis() + LEFT;
+    let hold = Duration::from_millis(end - since);
+    guard_by(discovery, Guard { hold, ..guard }).await;
     Timestamp::from_millis(end)
+}
+
+/// Waits until no more than that are left, nothing of which is held, and asserts that all others were seen to go at once,
+/// not before that time. Returns which these were.
+pub(super) async fn until_let_go(
+    discovery: &Discovery,
+    witness: &Witness,
+    left: usize,
+    end: Timestamp,
+) -> Vec<String> {
+    until_held(discovery, (0, left)).await;
+    let missing = wait::until("the witness to see it", DEADLINE, async || witness.missing()).await;
+    let missing = missing.unwrap();
+    assert!(missing.published >= end, "{:?} before {end:?}", missing.published);
+    missing.what
 }
 
 /// 4: the server refuses to answer for a while, and then says that there is nobody. In the end it is restarted with
 /// `last`.
 pub(super) async fn number_4(eureka: &mut Eureka, last: EurekaBuilder) {
     eureka.api().register_all(APPS, INSTANCES).await.unwrap();
-    let discovery = discover_guarded(config(eureka.base_url()), Some(guard(HOUR)));
+    let guard = Guard {
+        hold: HOUR,
+        ..Guard::default()
+    };
+    let discovery = discover_guarded(config(eureka.base_url()), Some(guard));
     until_held(&discovery, (0, ALL)).await;
     let witness = Witness::call(&discovery);
 
@@ -91,12 +109,9 @@ pub(super) async fn number_4(eureka: &mut Eureka, last: EurekaBuilder) {
     );
     witness.saw_everything("when some had registered again", &discovery);
 
-    let end = end_hold_soon(&discovery).await;
-    until_held(&discovery, (0, 2 * INSTANCES)).await;
-    let missing = wait::until("the witness to see it", DEADLINE, async || witness.missing()).await;
-    let missing = missing.unwrap();
-    assert_eq!(missing.what.len(), ALL - 2 * INSTANCES, "all at once");
-    assert!(missing.published >= end, "{:?} before {end:?}", missing.published);
+    let end = end_hold_soon(&discovery, guard).await;
+    let gone = until_let_go(&discovery, &witness, 2 * INSTANCES, end).await;
+    assert_eq!(gone.len(), ALL - 2 * INSTANCES, "{gone:?}");
     discovery.shutdown().await;
 }
 
