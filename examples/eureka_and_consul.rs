@@ -8,7 +8,7 @@
 #![allow(clippy::print_stdout, reason = "it speaks to the person who runs it")]
 
 use registry_consul::{ConsulConfig, ConsulRegistry};
-use registry_core::{Delta, Discovery, Endpoint, Phase, RegistryOptions, Service};
+use registry_core::{Delta, Discovery, Endpoint, Phase, PortDefaults, RegistryOptions, Service};
 use registry_eureka::{EurekaConfig, EurekaRegistry};
 
 #[tokio::main]
@@ -32,6 +32,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let named_alike = || -> Result<RegistryOptions, Box<dyn std::error::Error>> {
         Ok(RegistryOptions {
             hostname: Some("{name}.mesh.internal".parse()?),
+            // Consul names no ports: its one is called as Eureka calls it, also when Eureka has forgotten the service.
+            ports: PortDefaults {
+                name: Some("http".into()),
+                ..PortDefaults::default()
+            },
             ..RegistryOptions::default()
         })
     };
