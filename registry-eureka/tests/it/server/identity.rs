@@ -28,6 +28,9 @@ async fn one_id_in_two_applications_is_two_instances() {
     api.set_status("t23-orders", "host-1:8080", "DOWN").await.unwrap();
     until_statuses(&discovery, "t23-orders", &["host-1:8080 DOWN"]).await;
     until_statuses(&discovery, "t23-payments", &["host-1:8080 UP"]).await;
+    // The server itself keeps what an operator said by the id alone: whoever registers under it next is told the same.
+    api.register(&moved).await.unwrap();
+    until_statuses(&discovery, "t23-payments", &["host-1:8080 DOWN"]).await;
     api.cancel("t23-orders", "host-1:8080").await.unwrap();
     let snapshot = until("one", &discovery, |snapshot| snapshot.endpoint_count() == 1).await;
     assert!(service(&snapshot, "t23-payments").is_some(), "{snapshot:?}");

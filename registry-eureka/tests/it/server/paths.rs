@@ -13,14 +13,16 @@ use crate::support::{DEADLINE, config, config_of, discover, patient, status, unt
 
 /// Whether that base URL leads to what is registered, and what changes of it.
 pub(super) async fn leads_there(url: &str, api: &EurekaApi) {
-    api.register(&Instance::new("t20-orders", "a")).await.unwrap();
+    api.register(&Instance::new("t20-orders", "t20-a")).await.unwrap();
     let registry = EurekaRegistry::try_new(config(url)).unwrap();
     registry.probe().await.unwrap();
     let discovery = discover(patient(config_of(url, "t20-*")));
-    until_statuses(&discovery, "t20-orders", &["a UP"]).await;
-    api.set_status("t20-orders", "a", "OUT_OF_SERVICE").await.unwrap();
-    until_statuses(&discovery, "t20-orders", &["a OUT_OF_SERVICE"]).await;
-    api.cancel("t20-orders", "a").await.unwrap();
+    until_statuses(&discovery, "t20-orders", &["t20-a UP"]).await;
+    api.set_status("t20-orders", "t20-a", "OUT_OF_SERVICE")
+        .await
+        .unwrap();
+    until_statuses(&discovery, "t20-orders", &["t20-a OUT_OF_SERVICE"]).await;
+    api.cancel("t20-orders", "t20-a").await.unwrap();
     until_statuses(&discovery, "t20-orders", &[]).await;
     assert_eq!(status(&discovery).failures, 0, "{:?}", status(&discovery));
     discovery.shutdown().await;
@@ -93,12 +95,12 @@ async fn compressed_answers_are_read_though_nobody_asked_for_them() {
     })
     .await;
     let api = shared.api();
-    api.register(&Instance::new("t20-gzip", "a")).await.unwrap();
+    api.register(&Instance::new("t20-gzip", "t20-b")).await.unwrap();
     let url = format!("http://{}{}", gate.addr(), shared.server().base_path());
     let discovery = discover(config_of(&url, "t20-gzip"));
-    until_statuses(&discovery, "t20-gzip", &["a UP"]).await;
-    api.set_status("t20-gzip", "a", "DOWN").await.unwrap();
-    until_statuses(&discovery, "t20-gzip", &["a DOWN"]).await;
+    until_statuses(&discovery, "t20-gzip", &["t20-b UP"]).await;
+    api.set_status("t20-gzip", "t20-b", "DOWN").await.unwrap();
+    until_statuses(&discovery, "t20-gzip", &["t20-b DOWN"]).await;
     let is_gzip = |head: &String| head.contains("content-encoding: gzip") && head.contains("application/xml");
     let answers = gate.answers();
     assert!(!answers.is_empty() && answers.iter().all(is_gzip), "{answers:?}");

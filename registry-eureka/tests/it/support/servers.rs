@@ -11,7 +11,9 @@ static SHARED: Mutex<Vec<(Flavor, Weak<Eureka>)>> = Mutex::const_new(Vec::new())
 
 /// A server as it is started without options, and calls to it.
 ///
-/// Nobody may stop it, change its options, or look at what is not theirs.
+/// Nobody may stop it, change its options, or look at what is not theirs. Who overrides a status does it under an id that
+/// nobody else has: servers keep overrides by the id alone, and an instance of another application that registers under
+/// it gets the same status.
 #[derive(Debug)]
 pub(crate) struct Shared {
     eureka: Arc<Eureka>,
