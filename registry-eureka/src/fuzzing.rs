@@ -7,10 +7,15 @@ use std::collections::HashSet;
 
 use registry_core::fuzzing::{Target, check_message};
 
+pub use crate::table::fuzzing::history;
 use crate::wire::{Application, DecodeError, Head, decode};
 
 /// The targets of this crate.
-pub const TARGETS: &[Target] = &[("eureka_json", json), ("eureka_xml", xml)];
+pub const TARGETS: &[Target] = &[
+    ("eureka_history", history),
+    ("eureka_json", json),
+    ("eureka_xml", xml),
+];
 
 /// The answer to `/apps` or `/apps/delta` in JSON.
 pub fn json(bytes: &[u8]) {

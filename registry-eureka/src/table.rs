@@ -16,6 +16,8 @@
 
 mod app;
 mod entry;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod pending;
 mod profile;
 mod reading;
