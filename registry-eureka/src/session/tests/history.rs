@@ -40,8 +40,8 @@ enum Deed {
     Register(Key, u8, bool),
     Cancel(Key),
     Die(Key),
-    /// As many new instances as old ones go: the counts stay equal.
-    Deploy(u8),
+    /// As many new instances as old ones go: the counts stay equal. Deltas may never tell of it.
+    Deploy(u8, bool),
     Fault(usize, Fault, u64),
     Restart {
         peer: usize,
@@ -73,7 +73,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         6 => (key(), 0..8_u8, any::<bool>()).prop_map(|(key, status, other)| Deed::Register(key, if status > 4 { 0 } else { status }, other)),
         4 => key().prop_map(Deed::Cancel),
         2 => key().prop_map(Deed::Die),
-        2 => (0..4_u8).prop_map(Deed::Deploy),
+        2 => (0..4_u8, any::<bool>()).prop_map(|(app, is_told)| Deed::Deploy(app, is_told)),
         5 => (0..3_usize, fault, 1..400_u64).prop_map(|(url, fault, seconds)| Deed::Fault(url, fault, seconds)),
         2 => (0..3_usize, 0..120_u64, any::<bool>(), prop_oneof![Just(0), 1..120_u64])
             .prop_map(|(peer, seconds, synced, refuses)| Deed::Restart { peer, seconds, synced, refuses }),
@@ -293,7 +293,7 @@ async fn run(setting: Setting, deeds: Vec<(Deed, u64)>) -> Result<(), TestCaseEr
             Deed::Register(key, status, is_other) => world.now().register(key, status, is_other),
             Deed::Cancel(key) => world.now().cancel(key),
             Deed::Die(key) => world.now().die(key),
-            Deed::Deploy(app) => {
+            Deed::Deploy(app, is_told) => {
                 let mut world = world.now();
                 let old: Vec<Key> = world.alive.keys().copied().filter(|key| key.0 == app).collect();
                 for (at, key) in old.into_iter().enumerate().take(4) {
@@ -302,6 +302,9 @@ async fn run(setting: Setting, deeds: Vec<(Deed, u64)>) -> Result<(), TestCaseEr
                         world.cancel(key);
                         world.register((app, n), status, at % 2 == 0);
                     }
+                }
+                if !is_told {
+                    world.forget();
                 }
             }
             Deed::Fault(url, fault, seconds) => world.now().fault(url, fault, seconds),

@@ -364,6 +364,18 @@ impl State {
         };
     }
 
+    /// All peers have forgotten what changed of late.
+    pub(super) fn forget(&mut self) {
+        // What is still on its way has arrived before.
+        while let Some((_, arrival)) = self.arrivals.pop_first() {
+            self.take(arrival);
+        }
+        for peer in &mut self.peers {
+            peer.queue.clear();
+            peer.is_dirty = true;
+        }
+    }
+
     pub(super) fn isolate(&mut self, peer: usize, seconds: u64) {
         let at = peer % self.peers.len();
         self.peers[at].isolated = self.now + seconds * 1000;
