@@ -59,7 +59,7 @@ impl Default for RegistryOptions {
 /// the window's start, and either as many endpoints as given here or all of them, what the batch took stays, marked as
 /// [held](crate::Endpoint::held). After the hold time the registry is asked for complete knowledge with the strongest
 /// consistency that it offers; what that lacks as well is let go. What comes back in the meantime is held no more, and
-/// all is let go as soon as the net loss is no more than the share again.
+/// says nothing of the rest. All is let go as soon as so many others came that the net loss is no more than the share.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Guard {
     /// The share of endpoints that may go: a loss of more is suspicious. Between 0 and 1.

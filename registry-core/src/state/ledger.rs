@@ -15,7 +15,8 @@ const STEPS: u32 = 16;
 ///
 /// Let a service have had `start` endpoints at the window's start, what is held back included, and let the registry
 /// list `now` of them: its loss is `max(0, start - now)`, so that what it gained makes up for what it lost, and what
-/// is held back stays a loss however long ago it went.
+/// is held back stays a loss however long ago it went. What was held back and is listed again counts as lost for as long
+/// as anything is held: a registry that lost everything gets it back one by one, and half of it says nothing of the rest.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     steps: VecDeque<Step>,
@@ -38,11 +39,13 @@ struct Net {
     change: i64,
     /// Endpoints that the registry no longer lists and that are held back.
     held: i64,
+    /// Endpoints that were held back and are listed again.
+    returned: i64,
 }
 
 impl Net {
     fn loss(self) -> i64 {
-        (self.held - self.change).max(0)
+        (self.held + self.returned - self.change).max(0)
     }
 }
 
@@ -51,7 +54,7 @@ impl Ledger {
     pub(super) fn reset(&mut self) {
         self.steps.clear();
         self.services.retain(|_, net| {
-            net.change = 0;
+            (net.change, net.returned) = (0, 0);
             net.held > 0
         });
         self.change = 0;
@@ -78,15 +81,33 @@ impl Ledger {
         self.update(id, |net| net.change += change);
     }
 
-    /// So many endpoints of a service are held back now. True where it were not as many before.
-    pub(super) fn hold(&mut self, id: &ServiceId, held: usize) -> bool {
-        let held = count(held);
+    /// So many endpoints of a service are held back now, beside those that are listed, and so many were let go. True where
+    /// it were not as many before.
+    pub(super) fn hold(&mut self, id: &ServiceId, held: usize, listed: usize, gone: usize) -> bool {
+        let (held, listed, gone) = (count(held), count(listed), count(gone));
         let before = self.services.get(id).map_or(0, |net| net.held);
-        if held != before {
-            self.held += held - before;
-            self.update(id, |net| net.held = held);
+        if held == before {
+            return false;
         }
-        held != before
+        self.held += held - before;
+        self.update(id, |net| {
+            net.held = held;
+            let returned = (before - held - gone).max(0);
+            net.returned = (net.returned + returned).min(listed);
+        });
+        if self.held == 0 {
+            self.forget_returned();
+        }
+        true
+    }
+
+    fn forget_returned(&mut self) {
+        self.services.retain(|_, net| {
+            self.loss -= net.loss();
+            net.returned = 0;
+            self.loss += net.loss();
+            net.change != 0 || net.held != 0
+        });
     }
 
     /// Forgets what is older than the window. True where there was something.
@@ -114,7 +135,7 @@ impl Ledger {
         self.loss -= net.loss();
         change(net);
         self.loss += net.loss();
-        if net.change == 0 && net.held == 0 {
+        if net.change == 0 && net.held == 0 && net.returned == 0 {
             self.services.remove(id);
         }
     }
@@ -203,16 +224,34 @@ mod tests {
     async fn what_is_older_than_the_window_is_forgotten_and_what_is_held_is_not() {
         let (mut ledger, start, guard) = (Ledger::default(), Instant::now(), Guard::default());
         ledger.record(&id("web"), -40, start, WINDOW);
-        ledger.hold(&id("db"), 30);
+        ledger.hold(&id("db"), 30, 0, 0);
         assert!(ledger.is_beyond(&guard, 60), "70 of 100");
         ledger.slide(start + WINDOW * 2, WINDOW);
         assert_eq!((ledger.loss_of(&id("web")), ledger.loss_of(&id("db"))), (0, 30));
         assert!(!ledger.is_beyond(&guard, 60), "30 of 60");
-        ledger.hold(&id("db"), 0);
+        ledger.hold(&id("db"), 0, 0, 30);
         assert_eq!(
             (ledger.held(), ledger.loss, ledger.change, ledger.services.len()),
             (0, 0, 0, 0)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_listed_again_makes_the_rest_no_more_plausible_and_what_is_new_does() {
+        let (mut ledger, now, guard) = (Ledger::default(), Instant::now(), Guard::default());
+        ledger.hold(&id("web"), 100, 0, 0);
+        ledger.hold(&id("web"), 20, 80, 0);
+        assert!(ledger.is_beyond(&guard, 100), "80 came back of 100");
+        // Lost and listed again, they are no more than there are.
+        ledger.hold(&id("web"), 60, 40, 0);
+        ledger.hold(&id("web"), 20, 80, 0);
+        assert_eq!(ledger.loss_of(&id("web")), 100);
+        ledger.record(&id("web"), 50, now, WINDOW);
+        assert!(!ledger.is_beyond(&guard, 150), "half of them are others now");
+        ledger.hold(&id("web"), 0, 150, 0);
+        assert_eq!((ledger.held(), ledger.loss, ledger.change), (0, 0, 50));
+        ledger.record(&id("web"), -50, now, WINDOW);
+        assert_eq!(ledger.services.len(), 0);
     }
 
     #[tokio::test(start_paused = true)]

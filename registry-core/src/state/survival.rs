@@ -116,7 +116,8 @@ impl Survival {
             |entry: Option<&Entry>| usize::from(entry.is_some_and(|entry| entry.delivered().is_none()));
         self.unlisted = self.unlisted + unlisted(next) - unlisted(last);
         // Also while the guard is off: it may be on again before what is held was let go.
-        self.unsettled |= self.ledger.hold(id, held);
+        let gone = before.saturating_sub(after);
+        self.unsettled |= self.ledger.hold(id, held, after - held, gone);
         let Some(guard) = guard.filter(|_| self.counting) else {
             return;
         };

@@ -111,14 +111,35 @@ async fn pain_2_an_empty_answer_takes_nothing_until_complete_knowledge_confirms_
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_back_is_held_no_more_and_the_rest_goes_when_the_loss_is_plausible() {
+async fn what_comes_back_is_held_no_more_and_the_rest_stays_until_it_does_or_is_confirmed() {
     let mut world = world([service("web", 1, 20)]);
     world.list("a", [service("web", 1, 5)]);
     assert_eq!(counts(&mut world, "web.mesh"), (20, 15));
-    world.list("a", [service("web", 1, 9)]);
-    assert_eq!(counts(&mut world, "web.mesh"), (20, 11));
+    // A registry that was wiped learns its services again one by one.
+    for listed in [9, 10, 15, 19] {
+        world.list("a", [service("web", 1, listed)]);
+        assert_eq!(counts(&mut world, "web.mesh"), (20, 20 - usize::from(listed)));
+    }
+    world.pass(HOLD);
+    assert_eq!(asked(&mut world), [strong()]);
+    world.list("a", [service("web", 1, 19)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (19, 0));
+
+    // What went by then is judged anew.
     world.list("a", [service("web", 1, 10)]);
     assert_eq!(counts(&mut world, "web.mesh"), (10, 0), "half may go");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_goes_when_so_many_others_came_that_the_loss_is_plausible() {
+    let mut world = world([service("web", 1, 20)]);
+    world.list("a", [service("web", 1, 5)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (20, 15));
+    let listed = |to: u8| record("web", (1..=5).chain(30..=to).map(|n| endpoint(n, 80)));
+    world.list("a", [listed(33)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (24, 15));
+    world.list("a", [listed(34)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (10, 0), "10 of 20 are left");
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +174,8 @@ async fn losses_add_up_over_the_window_whichever_events_take_them() {
     // Once the first loss is out of the window, it is 20 of 30: still too much.
     world.pass(WINDOW);
     assert_eq!(counts(&mut world, "db.mesh"), (20, 20));
-    world.say("a", vec![Event::apply(service("db", 40, 5))]);
+    let others = (80..85).map(|n| endpoint(n, 80));
+    world.say("a", vec![Event::apply(record("db", others))]);
     assert_eq!(counts(&mut world, "db.mesh"), (5, 0), "15 of 30 is not");
 }
 
