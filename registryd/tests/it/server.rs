@@ -4,4 +4,3 @@ mod consul;
 mod eureka;
 mod kubernetes;
 mod merged;
-mod moved;
