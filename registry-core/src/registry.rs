@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use crate::error::RegistryError;
 use crate::event::{Event, Scope};
 use crate::model::{RegistryId, ServicePort};
+use crate::options::Guard;
 use crate::text::Str;
 
 /// What a watch yields: batches of events, each applied and published as one.
@@ -92,6 +93,12 @@ pub trait ServiceRegistry: Send + Sync + 'static {
     /// How old the last word on the whole registry may be before it counts as stale.
     fn freshness_bound(&self) -> Duration {
         Duration::from_secs(60)
+    }
+
+    /// When a loss of endpoints is too large to be believed at once, where nobody says. A backend whose registry announces
+    /// removals may be strict with what merely vanishes.
+    fn default_guard(&self) -> Guard {
+        Guard::default()
     }
 
     /// Opens a watch. Called again, after a backoff, whenever the last one ended.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use registry_core::{Pattern, duration};
+use registry_core::{Guard, Pattern, duration};
 use registry_http::{Credential, CredentialConfig, HttpConfig, Placement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -169,6 +169,24 @@ pub(crate) struct Server {
 }
 
 impl EurekaConfig {
+    /// When a loss is too large to be believed at once, where nobody says.
+    ///
+    /// With deltas a server announces what goes. What vanishes without a word was lost by the server: it was restarted,
+    /// or its peer had not heard of everything yet. Its applications come back with their next heartbeats, within 30 s
+    /// unless they are configured otherwise, and are to be seen when the server's cache has changed once more.
+    pub fn guard(&self) -> Guard {
+        let guard = Guard::default();
+        if !self.delta {
+            return guard;
+        }
+        Guard {
+            share: 0.0,
+            endpoints: 1,
+            hold: guard.hold + self.cache_interval,
+            ..guard
+        }
+    }
+
     /// The servers in the order in which they are asked.
     pub(crate) fn servers(&self) -> Vec<Server> {
         let own = self.zone.as_ref().and_then(|zone| self.zones.get(zone));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream;
-use registry_core::{Control, EventStream, RegistryError, ServiceRegistry, async_trait};
+use registry_core::{Control, EventStream, Guard, RegistryError, ServiceRegistry, async_trait};
 
 use crate::config::EurekaConfig;
 use crate::error::Error;
@@ -62,6 +62,10 @@ impl ServiceRegistry for EurekaRegistry {
     fn freshness_bound(&self) -> Duration {
         // Three polls, and the time that fetching everything may take.
         self.config.interval * 3 + self.config.full_timeout + self.config.http.request_timeout
+    }
+
+    fn default_guard(&self) -> Guard {
+        self.config.guard()
     }
 
     async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {

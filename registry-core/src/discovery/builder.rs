@@ -30,13 +30,17 @@ pub struct DiscoveryBuilder {
 }
 
 impl DiscoveryBuilder {
-    /// Adds a registry with default options: required, with the hostnames of its kind.
+    /// Adds a registry with default options: required, with the hostnames and the guard of its kind.
     ///
     /// # Errors
     ///
     /// Where the name is no registry name.
     pub fn registry(self, id: &str, registry: impl ServiceRegistry) -> Result<Self, Error> {
-        self.registry_with(id, registry, RegistryOptions::default())
+        let options = RegistryOptions {
+            guard: Some(registry.default_guard()),
+            ..RegistryOptions::default()
+        };
+        self.registry_with(id, registry, options)
     }
 
     /// Adds a registry with options of its own.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use registry_core::{RegistryId, duration};
 
+use super::survival::GuardSwitch;
 use super::tree::Step;
 use super::{Config, RegistryConfig};
 
@@ -117,7 +118,7 @@ fn times(registry: &RegistryConfig, path: &dyn Fn(&str) -> Vec<Step>, findings: 
             findings.push(Finding::new(path(field), duration::format(found), expected));
         }
     };
-    if let Some(guard) = &registry.guard.0 {
+    if let GuardSwitch::Set(guard) = &registry.guard {
         between("guard.window", guard.window, SECOND, HOUR);
         between("guard.hold", guard.hold, Duration::ZERO, 24 * HOUR);
     }

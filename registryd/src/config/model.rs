@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use registry_core::duration;
 use registry_core::{
-    Cidr, Exclusive, Fallback, Filter, HostnameTemplate, Limits, MergePolicy, Pattern, PortDefaults,
+    Cidr, Exclusive, Fallback, Filter, Guard, HostnameTemplate, Limits, MergePolicy, Pattern, PortDefaults,
     RegistryId, RegistryOptions, Selector, Union,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::survival::{CompareSwitch, GuardConfig, GuardSwitch, OutageConfig, StateDir};
+use super::survival::{CompareSwitch, GuardSwitch, OutageConfig, StateDir};
 use super::text::{HostPattern, LogLevel, Text};
 
 /// The configuration of registryd. What is left out has the default that `registryd config defaults` shows.
@@ -82,7 +82,8 @@ pub struct RegistryConfig {
     /// What does not take part.
     #[serde(default, skip_serializing_if = "SelectorConfig::is_empty")]
     pub exclude: SelectorConfig,
-    /// When a loss of endpoints is too large to be believed at once and is held back; `off` believes any.
+    /// When a loss of endpoints is too large to be believed at once and is held back; `auto`: as is usual for the kind;
+    /// `off` believes any.
     #[serde(default)]
     pub guard: GuardSwitch,
     /// What becomes of its endpoints while it is stale: `keep`, `degrade` (healthy ones count as degraded), `drop`, or
@@ -249,6 +250,18 @@ impl RegistryConfig {
         &self.name
     }
 
+    fn guard(&self) -> Option<Guard> {
+        match &self.guard {
+            #[cfg(feature = "eureka")]
+            GuardSwitch::Auto if self.eureka.is_some() => {
+                self.eureka.as_ref().map(registry_eureka::EurekaConfig::guard)
+            }
+            GuardSwitch::Auto => Some(Guard::default()),
+            GuardSwitch::Off => None,
+            GuardSwitch::Set(guard) => Some(guard.guard()),
+        }
+    }
+
     /// How it takes part in the merge, at that position of the file.
     pub fn options(&self, position: usize) -> RegistryOptions {
         RegistryOptions {
@@ -271,7 +284,7 @@ impl RegistryConfig {
                 endpoints_per_service: self.limits.endpoints_per_service.get(),
                 text_bytes: self.limits.text_bytes.get(),
             },
-            guard: self.guard.0.as_ref().map(GuardConfig::guard),
+            guard: self.guard(),
             outage: self.outage.0,
             compare: self.compare.0,
         }

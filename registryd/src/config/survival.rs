@@ -30,9 +30,17 @@ pub enum StateDir {
     Off,
 }
 
-/// When a loss of endpoints is too large to be believed at once; `None` believes any.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GuardSwitch(pub Option<GuardConfig>);
+/// When a loss of endpoints is too large to be believed at once.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum GuardSwitch {
+    /// As is usual for the kind of registry.
+    #[default]
+    Auto,
+    /// Any loss is believed.
+    Off,
+    /// As is said.
+    Set(GuardConfig),
+}
 
 /// When a loss of endpoints is too large to be believed at once, and how long it is held back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -125,17 +133,12 @@ impl JsonSchema for StateDir {
 
 // === impl GuardSwitch ===
 
-impl Default for GuardSwitch {
-    fn default() -> Self {
-        Self(Some(GuardConfig::default()))
-    }
-}
-
 impl Serialize for GuardSwitch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.0 {
-            Some(guard) => guard.serialize(serializer),
-            None => serializer.serialize_str(OFF),
+        match self {
+            Self::Auto => serializer.serialize_str(AUTO),
+            Self::Off => serializer.serialize_str(OFF),
+            Self::Set(guard) => guard.serialize(serializer),
         }
     }
 }
@@ -148,7 +151,7 @@ impl<'de> Deserialize<'de> for GuardSwitch {
             type Value = GuardSwitch;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a mapping such as `{ share: 0.5, hold: 60s }`, or `off`")
+                f.write_str("a mapping such as `{ share: 0.5, hold: 60s }`, `auto` or `off`")
             }
 
             // YAML takes the bare word for a truth value.
@@ -156,19 +159,19 @@ impl<'de> Deserialize<'de> for GuardSwitch {
                 if on {
                     return Err(E::invalid_type(Unexpected::Bool(on), &self));
                 }
-                Ok(GuardSwitch(None))
+                Ok(GuardSwitch::Off)
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<GuardSwitch, E> {
                 match text {
-                    OFF => Ok(GuardSwitch(None)),
+                    AUTO => Ok(GuardSwitch::Auto),
+                    OFF => Ok(GuardSwitch::Off),
                     other => Err(E::invalid_value(Unexpected::Str(other), &self)),
                 }
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<GuardSwitch, A::Error> {
-                GuardConfig::deserialize(MapAccessDeserializer::new(map))
-                    .map(|guard| GuardSwitch(Some(guard)))
+                GuardConfig::deserialize(MapAccessDeserializer::new(map)).map(GuardSwitch::Set)
             }
         }
 
@@ -187,7 +190,7 @@ impl JsonSchema for GuardSwitch {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let settings = generator.subschema_for::<GuardConfig>();
-        json_schema!({ "anyOf": [{ "enum": [OFF, false] }, settings] })
+        json_schema!({ "anyOf": [{ "enum": [AUTO, OFF, false] }, settings] })
     }
 }
 
@@ -394,10 +397,11 @@ mod tests {
         assert_eq!(read::<StateDir>("off"), StateDir::Off);
         assert_eq!(read::<StateDir>("auto"), StateDir::Auto);
         assert_eq!(read::<StateDir>("/srv/state"), StateDir::At("/srv/state".into()));
-        assert_eq!(read::<GuardSwitch>("off"), GuardSwitch(None));
-        let guard = read::<GuardSwitch>("{ share: 1, hold: 1s, per_service: true }")
-            .0
-            .unwrap();
+        assert_eq!(read::<GuardSwitch>("off"), GuardSwitch::Off);
+        assert_eq!(read::<GuardSwitch>("auto"), GuardSwitch::Auto);
+        let GuardSwitch::Set(guard) = read("{ share: 1, hold: 1s, per_service: true }") else {
+            panic!("it says how");
+        };
         assert!(guard.per_service && guard.hold == Duration::from_secs(1));
         assert!((guard.share - 1.0).abs() < f64::EPSILON && guard.endpoints == 10);
         assert_eq!(read::<CompareSwitch>("off"), CompareSwitch(None));

@@ -256,7 +256,7 @@ cases! {
     pain_20_guard_that_is_switched_on:
         "registries:\n  - name: vms\n    guard: on\n    file: { path: vms.yaml }\n",
         SERVICES,
-        ["registryd.yaml:3:12: registries[0].guard: found true, expected a mapping such as `{ share: 0.5, hold: 60s }`, or `off`"];
+        ["registryd.yaml:3:12: registries[0].guard: found true, expected a mapping such as `{ share: 0.5, hold: 60s }`, `auto` or `off`"];
     pain_20_guard_of_another_word:
         "registries:\n  - name: vms\n    guard: none\n    file: { path: vms.yaml }\n",
         SERVICES,
