@@ -195,7 +195,7 @@ impl Session {
         }
         if self.plan.full_fetched(base, poll, asked) {
             let url = self.transport.url(base);
-            tracing::warn!(registry = %self.control.registry(), url, "the server has no deltas that can be read: everything is fetched at each poll");
+            tracing::warn!(registry = %self.control.registry(), url, "the server has no deltas that can be read: everything is fetched at each poll; with `delta: false` removals are believed as soon as those of other registries");
         }
         self.recovered(base);
         Ok(())
