@@ -1,7 +1,7 @@
 //! What is logged.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::span;
@@ -14,6 +14,10 @@ pub(crate) struct Everything(Arc<Mutex<String>>);
 impl Everything {
     /// From now on, on this thread.
     pub(crate) fn listen(&self) -> DefaultGuard {
+        /// With one listener alone, `tracing` asks only the thread that comes by a place first whether anyone listens there,
+        /// and keeps the answer: another test, which does not listen, would make that place silent for all.
+        static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| tracing::Dispatch::new(Self::default()));
         tracing::subscriber::set_default(self.clone())
     }
 
