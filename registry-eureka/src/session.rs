@@ -104,10 +104,11 @@ impl Session {
     async fn poll(&mut self) {
         let now = self.look_at_the_clocks();
         let current = self.step_aside(now);
-        if self.plan.ask(current, now) == Ask::Delta {
+        let ask = self.plan.ask(current, now);
+        if ask == Ask::Delta || self.plan.has_delta_before(ask, current, now) {
             match self.fetch_delta(current).await {
-                Ok(Outcome::Taken) => return,
-                Ok(Outcome::FullNeeded) => {}
+                Ok(Outcome::Taken) if ask == Ask::Delta => return,
+                Ok(Outcome::Taken | Outcome::FullNeeded) => {}
                 Err(error) => {
                     if self.leave(current, &error).is_none() {
                         return self.give_up(error);

@@ -197,6 +197,18 @@ impl Plan {
         })
     }
 
+    /// True where a delta is to be taken before everything is fetched. A full fetch merely lacks what was cancelled since
+    /// the last poll; only a delta announces it, and it is not held back for that.
+    pub(super) fn has_delta_before(&self, ask: Ask, current: usize, now: Moment) -> bool {
+        let may_wait = matches!(ask, Ask::Full(Why::Periodic | Why::Wish { strong: false }));
+        let is_held = self.held.as_ref().is_some_and(|held| held.base == current);
+        may_wait
+            && is_held
+            && !self.doubt
+            && !self.is_gap(now)
+            && !self.is_without_delta(current, now.instant)
+    }
+
     /// True where changes may have come and gone since the last answer.
     pub(super) fn is_gap(&self, now: Moment) -> bool {
         let half = self.config.delta_retention / 2;

@@ -318,3 +318,38 @@ fn what_took_long_is_not_asked_for_again_at_once() {
         "an answer that took long is not asked for again at once"
     );
 }
+
+#[test]
+fn what_was_announced_is_heard_before_everything_is_fetched_where_nothing_was_missed() {
+    let mut case = Case::new();
+    let before = |case: &Case, base: usize| {
+        let ask = case.plan.ask(base, case.now);
+        case.plan.has_delta_before(ask, base, case.now)
+    };
+    assert!(!before(&case, 0), "nothing is held yet");
+    case.full(0);
+    assert!(!before(&case, 0), "it is a delta that is asked for");
+    case.plan.wished(false, case.now);
+    assert!(before(&case, 0));
+    assert!(
+        !before(&case, 1),
+        "the other server knows nothing of what is held"
+    );
+    case.plan.wished(true, case.now);
+    assert!(!before(&case, 0), "another server is to say");
+    case.full(0);
+    case.plan.wished(false, case.now);
+    case.pass(91 * SECOND);
+    assert!(!before(&case, 0), "after a gap it may lack what was announced");
+    while case.ask() != Ask::Full(Why::Periodic) {
+        case.full(0);
+        for _ in 0..15 {
+            case.pass(30 * SECOND);
+            if case.ask() == Ask::Delta {
+                case.delta(0);
+            }
+        }
+        case.delta(0);
+    }
+    assert!(before(&case, 0));
+}
