@@ -67,6 +67,7 @@ pub(crate) enum Input {
     },
     Policies(Vec<(Pattern, Arc<dyn MergePolicy>)>),
     Resync(RegistryId, Resync),
+    Published(oneshot::Sender<()>),
 }
 
 /// A running discovery: registries, supervised; their services, merged; the newest snapshot, at hand.
@@ -162,6 +163,20 @@ impl Discovery {
     /// How long updates took from their arrival to their publication.
     pub fn latency(&self) -> &Latency {
         &self.shared.latency
+    }
+
+    /// Resolves once all that this discovery was told before this call is in the snapshot. What adds, changes or
+    /// removes a registry returns as soon as it is in force: readers see it with the next publication, which may be an
+    /// interval away.
+    ///
+    /// # Errors
+    ///
+    /// Where discovery was shut down: nothing is published any more.
+    pub async fn published(&self) -> Result<(), Error> {
+        let (done, answer) = oneshot::channel();
+        let input = Input::Published(done);
+        self.shared.inputs.send(input).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)
     }
 
     /// Adds a registry and begins to watch it.

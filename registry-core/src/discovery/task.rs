@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,8 @@ pub(super) struct Task {
     last_publication: Option<Instant>,
     /// When the oldest change that is not published yet arrived.
     arrived: Option<Instant>,
+    /// Who waits until all that was taken so far is published.
+    waiting: Vec<oneshot::Sender<()>>,
     /// Snapshots that readers may still hold. They are dropped here, never by a reader: freeing the last reference to
     /// much of a snapshot takes milliseconds.
     retired: Vec<Arc<Snapshot>>,
@@ -57,6 +59,7 @@ impl Task {
             interval,
             last_publication: None,
             arrived: None,
+            waiting: Vec::new(),
             retired: Vec::new(),
             keeper: Keeper::new(store, shared.tasks.clone()),
             shared,
@@ -109,6 +112,12 @@ impl Task {
                 Some(None) => {}
                 Some(Some(due)) if due > now => wake = wake.min(due),
                 _ => self.publish(now),
+            }
+        }
+        if !self.engine.has_changes() {
+            for done in self.waiting.drain(..) {
+                // Where nobody waits any more nobody is told.
+                let _ = done.send(());
             }
         }
         self.note_readiness(now);
@@ -192,6 +201,7 @@ impl Task {
             }
             Input::Policies(policies) => self.engine.set_policies(policies),
             Input::Resync(id, wish) => self.resync(&id, wish),
+            Input::Published(done) => self.waiting.push(done),
         }
     }
 

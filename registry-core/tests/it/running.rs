@@ -350,6 +350,38 @@ async fn registries_come_and_go_at_run_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn published_waits_for_the_publication_of_all_that_was_told_before() {
+    let discovery = start(&[("a", &Scripted::new([web()]))]);
+    until(&discovery, |snapshot| snapshot.get("web.a").is_some()).await;
+    let hostname_now = |name: &str| discovery.snapshot().get(name).is_some();
+    let rename = async |template: &str| {
+        discovery
+            .replace(id("a"), None, hostname(template))
+            .await
+            .unwrap();
+    };
+
+    // A quiet spell, then one change at once and one that has to wait for its turn.
+    sleep(Duration::from_secs(1)).await;
+    rename("{name}.b").await;
+    discovery.published().await.unwrap();
+    assert!(hostname_now("web.b") && !hostname_now("web.a"));
+    rename("{name}.c").await;
+    assert!(!hostname_now("web.c"), "publications have a distance");
+    let started = Instant::now();
+    discovery.published().await.unwrap();
+    assert!(hostname_now("web.c") && !hostname_now("web.b"));
+    assert_ne!(started.elapsed(), Duration::ZERO);
+
+    // Where nothing is to be published nobody waits.
+    let started = Instant::now();
+    discovery.published().await.unwrap();
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    discovery.shutdown().await;
+    assert!(matches!(discovery.published().await, Err(Error::Closed)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_ends_every_watch() {
     let registries = [
         Scripted::new([web()]),
