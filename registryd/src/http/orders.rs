@@ -41,7 +41,6 @@ pub(super) async fn acknowledge(
     let id = order(&api, id, query.as_deref(), &headers, body)?;
     let snapshot = api.discovery.snapshot();
     let held = snapshot.registry(&id).and_then(|registry| registry.status().held);
-    let mut changes = api.discovery.changes();
     let endpoints = api
         .discovery
         .acknowledge(id.clone())
@@ -50,7 +49,7 @@ pub(super) async fn acknowledge(
     let held = held.filter(|_| endpoints > 0);
     if endpoints > 0 {
         // Whoever looks next should find them gone. Where that takes longer they go all the same.
-        let _ = tokio::time::timeout(PUBLISHED, changes.next()).await;
+        let _ = tokio::time::timeout(PUBLISHED, api.discovery.published()).await;
     }
     let (services, names) = held.map_or_else(Default::default, |HeldBack { services, names, .. }| {
         (services, names.into_iter().map(Text).collect())

@@ -12,6 +12,9 @@ use crate::config::{self, Config, RegistryConfig, Source};
 use crate::error::Error;
 use crate::registries::{self, Built};
 
+/// How long a reload waits for its effect to be published, before it says that it was applied.
+const PUBLISHED: Duration = Duration::from_secs(10);
+
 /// Applies new configurations to a running discovery.
 #[derive(Debug)]
 pub struct Reloader {
@@ -128,6 +131,8 @@ impl Reloader {
             }
         }
         self.leaving.retain(|_, (leaving, _)| !leaving.is_finished());
+        // Whoever looks after the line in the log should find it so. Where that takes longer it is in force all the same.
+        let _ = tokio::time::timeout(PUBLISHED, self.discovery.published()).await;
         tracing::info!(
             added = added.len(),
             changed = counts.changed,

@@ -80,6 +80,21 @@ async fn changed_settings_apply_without_a_new_watch() {
 }
 
 #[tokio::test]
+async fn what_the_log_calls_applied_shows_to_whoever_looks_next() {
+    let config = config(&entry("a")).replace("start_deadline", "publish_interval: 500ms\nstart_deadline");
+    let daemon = Daemon::start(&[("registryd.yaml", &config), ("a.yaml", SERVICES)]).await;
+    daemon.service("payments.a").await;
+    // Each time the last publication was just now, and the next one is not due for long.
+    for name in ["b", "c", "d"] {
+        daemon
+            .reload(&config.replace("{name}.a", &format!("{{name}}.{name}")))
+            .await;
+        let (status, service) = daemon.get(&format!("/v1/services/payments.{name}")).await;
+        assert_eq!(status, 200, "{service}");
+    }
+}
+
+#[tokio::test]
 async fn policies_are_exchanged() {
     let shared = |name: &str| entry(name).replace(&format!(".{name}\""), ".mesh\"");
     let registries = format!("{}{}", shared("a"), shared("b"));
@@ -114,9 +129,11 @@ async fn policies_are_exchanged() {
 #[tokio::test]
 async fn a_removed_registry_stays_until_its_successor_is_known_or_the_deadline_has_passed() {
     let daemon = two().await;
+    // How long a test takes decides nothing: first nobody waits for the deadline, then it passes at once.
+    let config = |registries: &str, deadline: &str| config(registries).replace("15s", deadline);
     let successor = format!("  - {{ name: dc1, consul: {{ address: \"{NOBODY}\" }} }}\n");
     daemon
-        .reload(&config(&format!("{}{successor}", entry("a"))))
+        .reload(&config(&format!("{}{successor}", entry("a")), "10m"))
         .await;
     assert_eq!(
         daemon.get("/v1/services/payments.b").await.0,
@@ -127,12 +144,17 @@ async fn a_removed_registry_stays_until_its_successor_is_known_or_the_deadline_h
     // Back again before that: it never was away.
     let before = daemon.service("payments.b").await;
     daemon
-        .reload(&config(&format!("{}{}{successor}", entry("a"), entry("b"))))
+        .reload(&config(
+            &format!("{}{}{successor}", entry("a"), entry("b")),
+            "10m",
+        ))
         .await;
     assert_eq!(daemon.service("payments.b").await["revision"], before["revision"]);
 
     let other = successor.replace("dc1", "dc2");
-    daemon.reload(&config(&format!("{}{other}", entry("a")))).await;
+    daemon
+        .reload(&config(&format!("{}{other}", entry("a")), "1s"))
+        .await;
     daemon
         .wait("the old registries to go", async || {
             let (_, registries) = daemon.get("/v1/registries").await;
