@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 /// A shared reference that knows how many of its kind there are.
-pub(crate) trait Counted {
+pub trait Counted {
+    /// How many references there are to what this one refers to.
     fn holders(&self) -> usize;
 }
 

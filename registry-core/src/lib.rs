@@ -86,6 +86,7 @@ mod trie;
 pub use async_trait::async_trait;
 
 pub use backoff::Backoff;
+pub use counted::Counted;
 pub use discovery::{Changes, Discovery, DiscoveryBuilder, Latency};
 pub use endpoint_set::EndpointSet;
 pub use engine::Readiness;
@@ -107,3 +108,4 @@ pub use snapshot::{Delta, Lookup, Snapshot};
 pub use static_registry::{StaticHandle, StaticRegistry};
 pub use status::{DegradedScope, HeldBack, LastError, OutageStatus, Phase, RegistryStatus, RegistrySummary};
 pub use text::{Interner, Str};
+pub use trie::{Entry, NameMap};

@@ -18,13 +18,17 @@ const LEAF: usize = 16;
 const MAX_DEPTH: u32 = u64::BITS / BITS;
 
 /// A value that knows its name and can be compared by identity.
-pub(crate) trait Entry: Clone + Counted {
+pub trait Entry: Clone + Counted {
+    /// Its name.
     fn key(&self) -> &str;
+    /// True where both are the same allocation, and so equal without a look at either.
     fn ptr_eq(&self, other: &Self) -> bool;
 }
 
+/// A persistent map of values that know their names: a clone costs nothing, a change copies a path, and comparing two
+/// versions costs what differs between them. Snapshots hold their services in one.
 #[derive(Clone)]
-pub(crate) struct NameMap<V> {
+pub struct NameMap<V> {
     root: Node<V>,
     len: usize,
     // Names come from the network: the hash has a random key, shared by all versions of one map.
@@ -70,11 +74,18 @@ fn slot(hash: u64, depth: u32) -> usize {
 }
 
 impl<V: Entry> NameMap<V> {
-    pub(crate) fn len(&self) -> usize {
+    /// How many values there are.
+    pub fn len(&self) -> usize {
         self.len
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&V> {
+    /// True where there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The value of that name.
+    pub fn get(&self, key: &str) -> Option<&V> {
         let hash = self.hasher.hash_one(key);
         let mut node = &self.root;
         let mut depth = 0;
@@ -96,14 +107,15 @@ impl<V: Entry> NameMap<V> {
     }
 
     /// Adds a value, or puts it in place of the one with its name, which is returned.
-    pub(crate) fn insert(&mut self, value: V) -> Option<V> {
+    pub fn insert(&mut self, value: V) -> Option<V> {
         let hash = self.hasher.hash_one(value.key());
         let old = insert(&mut self.root, 0, hash, value);
         self.len += usize::from(old.is_none());
         old
     }
 
-    pub(crate) fn remove(&mut self, key: &str) -> Option<V> {
+    /// Takes a value out.
+    pub fn remove(&mut self, key: &str) -> Option<V> {
         // Looked up first: removing what is not there must not copy the path to it.
         let old = self.get(key)?.clone();
         remove(&mut self.root, 0, self.hasher.hash_one(key), key);
@@ -111,7 +123,8 @@ impl<V: Entry> NameMap<V> {
         Some(old)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &V> {
+    /// All values, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &V> {
         let mut stack = vec![&self.root];
         let mut leaf: std::slice::Iter<'_, (u64, V)> = [].iter();
         std::iter::from_fn(move || {
@@ -127,8 +140,9 @@ impl<V: Entry> NameMap<V> {
         })
     }
 
-    /// Calls `change` with what each name that differs was before, and what it is now.
-    pub(crate) fn diff<'a>(&'a self, old: &'a Self, change: &mut impl FnMut(Option<&'a V>, Option<&'a V>)) {
+    /// Calls `change` with what each name that differs was before, and what it is now. Quick where one of the two was
+    /// made from the other, or both from a third; else all of both are looked at.
+    pub fn diff<'a>(&'a self, old: &'a Self, change: &mut impl FnMut(Option<&'a V>, Option<&'a V>)) {
         if Arc::ptr_eq(&self.hasher, &old.hasher) {
             diff(&old.root, &self.root, change);
             return;
