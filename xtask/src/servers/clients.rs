@@ -1,4 +1,4 @@
-//! Clients in Python and in JavaScript that tests run, from lists that pin every file by its checksum.
+//! Programs that come as packages of Python or JavaScript, from lists that pin every file by its checksum.
 //!
 //! The registries are those that pip and npm are configured for; no address of a mirror is written here. Nothing that
 //! comes with a package is executed on the way.
