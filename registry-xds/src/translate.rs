@@ -11,6 +11,7 @@ pub(crate) mod cluster;
 pub(crate) mod endpoints;
 pub(crate) mod grpc;
 pub(crate) mod listener;
+mod proto;
 pub(crate) mod route;
 pub(crate) mod tls;
 
