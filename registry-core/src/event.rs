@@ -66,7 +66,7 @@ impl fmt::Display for Scope {
 /// - *complete* knowledge of a scope: `Init`, any number of `Apply` in any number of batches, `InitDone`. What was not
 ///   applied again is gone. Nothing of the scope is applied or published in between, and a listing that breaks off
 ///   (another `Init`, an error, the end of the stream) changes nothing;
-/// - *partial* knowledge: `Apply` and `Delete` of single services, and `Confirmed`;
+/// - *partial* knowledge: `Apply` and `Delete` of single services, `Announced` and `Confirmed`;
 /// - *no* knowledge: `Degraded`. Everything stays, and ages.
 ///
 /// An error is never an empty answer: a backend that could not read says `Degraded`, never `InitDone`.
@@ -97,6 +97,17 @@ pub enum Event {
         id: ServiceId,
         /// True where the registry announced the removal in so many words, false for a mere absence.
         explicit: bool,
+    },
+    /// The registry announced in so many words that endpoints of a service were removed, which it may have ceased to list
+    /// long before: what of them was held back goes. It says nothing of endpoints that are listed, and nothing of others.
+    ///
+    /// For a registry that announces, but whose complete knowledge may come first and merely lack what was removed. To be
+    /// said after that; said of endpoints that nobody knows, or again and again, it changes nothing.
+    Announced {
+        /// The service.
+        id: ServiceId,
+        /// The endpoints, by their ids there.
+        gone: Vec<Str>,
     },
     /// "I looked, nothing changed": renews the freshness of the scope. It does not speak for narrower scopes that
     /// were degraded since; those need a word of their own.

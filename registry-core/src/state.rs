@@ -52,6 +52,8 @@ struct Listing {
     records: HashMap<ServiceId, (ServiceRecord, bool)>,
     /// Services whose removal was announced in so many words meanwhile.
     announced: HashSet<ServiceId>,
+    /// Endpoints of which the same was announced, by their services.
+    gone: Vec<(ServiceId, Vec<Str>)>,
 }
 
 /// What a tick changed.
@@ -140,6 +142,7 @@ impl RegistryState {
                         answer,
                         records: HashMap::new(),
                         announced: HashSet::new(),
+                        gone: Vec::new(),
                     });
                     // The narrowest listing that contains a service speaks for it.
                     self.listings
@@ -177,6 +180,16 @@ impl RegistryState {
                             }
                         }
                         None => self.delete(&id, explicit, now, changes),
+                    }
+                }
+                Event::Announced { id, gone } => {
+                    match self
+                        .listings
+                        .iter_mut()
+                        .find(|listing| listing.scope.contains(&id))
+                    {
+                        Some(listing) => listing.gone.push((id, gone)),
+                        None => self.let_go(&id, &gone, now, changes),
                     }
                 }
                 Event::Confirmed(scope) => self.freshness.confirm(&scope, now),
@@ -283,6 +296,9 @@ impl RegistryState {
             };
             self.put(record, explicit, now, changes);
         }
+        for (id, gone) in &listing.gone {
+            self.let_go(id, gone, now, changes);
+        }
         if *scope == Scope::Registry {
             self.listed(listing.answer, &unread, changes.len() - before, now, changes);
         }
@@ -326,6 +342,7 @@ impl RegistryState {
                 .records
                 .extend(records.map(|(id, found)| (id.clone(), found.clone())));
             wider.announced.extend(listing.announced.iter().cloned());
+            wider.gone.extend(listing.gone.iter().cloned());
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a shard survives what it is told: implausible losses are held back until they are confirmed, and what is held
 //! is compared with complete knowledge from time to time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::event::Scope;
 use crate::model::{Endpoint, ServiceId, ServiceRecord};
 use crate::options::Guard;
 use crate::registry::{Resync, Taken, Wish};
+use crate::text::Str;
 
 /// How many services a log line or a status names at most.
 const NAMED: usize = 100;
@@ -160,6 +161,31 @@ impl Survival {
     /// The registry announced that the service is gone.
     pub(super) fn believe_all(&mut self, id: &ServiceId) {
         self.changed.remove(id);
+    }
+
+    /// The registry announced that these endpoints were removed, after they had gone without a word. Until a loss was
+    /// judged, it is as if that had come first.
+    fn believe_these(
+        &mut self,
+        id: &ServiceId,
+        gone: &HashSet<&str>,
+        known: Option<&EndpointSet>,
+        guard: &Guard,
+        now: Instant,
+    ) {
+        let Some(before) = self.changed.get_mut(id) else {
+            return;
+        };
+        let mut left = before.endpoints().clone();
+        for endpoint in before.endpoints().iter() {
+            if gone.contains(endpoint.id()) && known.is_none_or(|known| known.get(endpoint).is_none()) {
+                left.remove(endpoint);
+            }
+        }
+        #[allow(clippy::cast_possible_wrap, reason = "far fewer endpoints than 2^63")]
+        let believed = (before.endpoints().len() - left.len()) as i64;
+        *before = ServiceRecord::new(before.meta().clone(), left);
+        self.ledger.record(id, believed, now, guard.window);
     }
 
     /// What there is now is what losses are measured by.
@@ -419,17 +445,41 @@ impl RegistryState {
                 continue;
             }
             gone += go.len();
-            let next = match entry.delivered().cloned() {
-                Some(delivered) => Some(beside(delivered, stay, entry.record())),
-                None if stay.is_empty() => None,
-                None => Some(alone(stay, entry.record())),
-            };
+            let next = rest_of(entry, stay);
             self.replace(&id, next, settled, now, changes);
         }
         if gone > 0 {
             self.survival.since = self.held_since();
         }
         gone
+    }
+
+    /// The registry announced that these endpoints of a service were removed: what is held back of them goes.
+    pub(super) fn let_go(&mut self, id: &ServiceId, gone: &[Str], now: Instant, changes: &mut Vec<Change>) {
+        // Nearly always: what was announced had not gone before, or is announced again.
+        if !self.survival.changed.contains_key(id) && !self.survival.held.contains(id) {
+            return;
+        }
+        let gone: HashSet<&str> = gone.iter().map(Str::as_str).collect();
+        let entry = self.records.get(id);
+        if let Some(guard) = &self.options.guard {
+            let known = entry.map(|entry| entry.record().endpoints());
+            self.survival.believe_these(id, &gone, known, guard, now);
+        }
+        let Some((entry, back)) = entry.and_then(|entry| Some((entry, entry.back()?))) else {
+            return;
+        };
+        let all = back.endpoints();
+        let stay: Vec<_> = all
+            .iter()
+            .filter(|(_, endpoint)| !gone.contains(endpoint.id()))
+            .cloned()
+            .collect();
+        if stay.len() == all.len() {
+            return;
+        }
+        let next = rest_of(entry, stay);
+        self.replace(id, next, true, now, changes);
     }
 
     /// Asks for complete knowledge that may confirm a loss, once it was held back for long enough.
@@ -528,6 +578,15 @@ fn wish(strong: bool, taken: Taken) -> Wish {
     Wish {
         resync: Resync { scope, strong },
         taken,
+    }
+}
+
+/// What is left of a service where only this is held back of it from now on, if anything.
+fn rest_of(entry: &Entry, stay: Vec<(Instant, Arc<Endpoint>)>) -> Option<(ServiceRecord, Option<Box<Back>>)> {
+    match entry.delivered().cloned() {
+        Some(delivered) => Some(beside(delivered, stay, entry.record())),
+        None if stay.is_empty() => None,
+        None => Some(alone(stay, entry.record())),
     }
 }
 

@@ -43,6 +43,87 @@ async fn what_is_announced_right_after_a_loss_is_believed() {
     }
 }
 
+/// An announcement that endpoints of `web` were removed.
+fn announced(endpoints: impl IntoIterator<Item = u8>) -> Event {
+    let gone = endpoints.into_iter().map(|n| format!("i-{n}-80").into());
+    Event::Announced {
+        id: ServiceId::named("web"),
+        gone: gone.collect(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_announced_long_after_it_went_is_held_no_more_and_nothing_else_is_let_go() {
+    let mut world = world([service("web", 1, 20), service("db", 40, 20)]);
+    world.list("a", [service("web", 1, 2), service("db", 40, 1)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (20, 18));
+    world.pass(HOLD / 2);
+    // Those that are listed, and one that nobody ever knew, among them.
+    world.say("a", vec![announced([1, 2, 3, 4, 99])]);
+    assert_eq!(counts(&mut world, "web.mesh"), (18, 16));
+    assert_eq!((counts(&mut world, "db.mesh"), held(&mut world)), ((20, 19), 35));
+    world.say("a", vec![announced([3, 4]), announced([])]);
+    assert_eq!(counts(&mut world, "web.mesh"), (18, 16), "announced again");
+
+    world.say("a", vec![announced(3..=20)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (2, 0));
+    world.list("a", [service("db", 40, 1)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (2, 2));
+    world.say("a", vec![announced([1, 2])]);
+    assert!(world.snapshot.get("web.mesh").is_some());
+    assert_eq!(counts(&mut world, "web.mesh"), (0, 0));
+    assert!(world.snapshot.get("web.mesh").is_none(), "nothing of it is left");
+    assert_eq!(held(&mut world), 19);
+    world.pass(HOLD / 2);
+    assert_eq!(asked(&mut world), [strong()], "the rest is still to be confirmed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_announced_before_a_loss_was_judged_is_no_loss() {
+    // Eleven of twenty went, which is too many; without the two that were announced it is not.
+    let lost = || Event::apply(service("web", 1, 9));
+    let (init, done) = (Event::Init(Scope::Registry), Event::init_done(Scope::Registry));
+    for (batch, expected) in [
+        (vec![lost()], (20, 11)),
+        (vec![lost(), announced([19, 20])], (9, 0)),
+        (vec![lost(), announced([1, 2])], (20, 11)),
+        (
+            vec![init.clone(), announced([19, 20]), lost(), done.clone()],
+            (9, 0),
+        ),
+        (vec![init, announced([1, 20]), lost(), done], (19, 10)),
+    ] {
+        let mut world = world([service("web", 1, 20)]);
+        world.say("a", batch.clone());
+        assert_eq!(counts(&mut world, "web.mesh"), expected, "{batch:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_announced_in_a_listing_that_breaks_off_stays_held() {
+    let mut world = world([service("web", 1, 20)]);
+    world.list("a", []);
+    assert_eq!(counts(&mut world, "web.mesh"), (20, 20));
+    world.say("a", vec![Event::Init(Scope::Registry), announced(1..=20)]);
+    world.engine.interrupted(&id("a"), None, world.now);
+    assert_eq!(counts(&mut world, "web.mesh"), (20, 20));
+    // One that is narrower speaks for the one around it.
+    let service_scope = || Scope::Service(ServiceId::named("web"));
+    world.say(
+        "a",
+        vec![
+            Event::Init(Scope::Registry),
+            Event::Init(service_scope()),
+            announced(1..=15),
+            Event::apply(service("web", 16, 5)),
+            Event::init_done(service_scope()),
+        ],
+    );
+    assert_eq!(counts(&mut world, "web.mesh"), (5, 0));
+    world.say("a", vec![Event::init_done(Scope::Registry)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (5, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_nobody_saw_is_not_held_in_place_of_what_was_published() {
     let mut world = world([service("web", 1, 20)]);

@@ -55,6 +55,11 @@ enum Said {
         service: u8,
         explicit: bool,
     },
+    /// That these went is announced, whether they did or not.
+    Announce {
+        service: u8,
+        endpoints: BTreeSet<u8>,
+    },
     /// Complete knowledge of a part, some of which could not be read. Else what is listed is what was before, without
     /// some services.
     List {
@@ -112,6 +117,8 @@ fn said() -> impl Strategy<Value = Said> {
             .prop_map(|(service, endpoints, explicit)| Said::Apply { service, endpoints, explicit }),
         2 => (0..SERVICES, prop::bool::weighted(0.25))
             .prop_map(|(service, explicit)| Said::Delete { service, explicit }),
+        2 => (0..SERVICES, prop::collection::btree_set(0..PLACES, 0..usize::from(PLACES)))
+            .prop_map(|(service, endpoints)| Said::Announce { service, endpoints }),
         2 => (part(), without(), prop::option::weighted(0.3, part()))
             .prop_map(|(part, without, unread)| Said::List { part, without, unread }),
         1 => (without(), prop::bool::weighted(0.3))
@@ -146,6 +153,11 @@ fn built(service: u8, endpoints: &BTreeSet<u8>) -> ServiceRecord {
         .iter()
         .map(|n| endpoint(service * PLACES + n, 80).build());
     ServiceRecord::new(meta, endpoints.collect::<Vec<_>>())
+}
+
+/// The id of an endpoint as [`built`] has it.
+fn id_of(service: u8, n: u8) -> String {
+    format!("i-{}-80", service * PLACES + n)
 }
 
 fn error() -> Arc<RegistryError> {
@@ -228,6 +240,13 @@ impl Pair {
                     explicit: *explicit,
                 }]]
             }
+            Said::Announce { service, endpoints } => {
+                let gone = endpoints.iter().map(|n| id_of(*service, *n).into());
+                vec![vec![Event::Announced {
+                    id: name(*service),
+                    gone: gone.collect(),
+                }]]
+            }
             Said::List {
                 part,
                 without,
@@ -293,6 +312,15 @@ impl Pair {
                     self.quiet_since = self.world.now;
                     self.publish();
                     self.check_loss(&before, said);
+                }
+                if let Some(Said::Announce { service, endpoints }) = said.last() {
+                    self.publish();
+                    let held = self.published.get(service).into_iter().flatten();
+                    let mut held = held.filter(|(_, held)| **held).map(|(endpoint, _)| endpoint);
+                    assert!(
+                        !held.any(|endpoint| endpoints.contains(endpoint)),
+                        "{endpoints:?} of service {service} were announced to be gone"
+                    );
                 }
             }
             Step::Publish => self.publish(),
@@ -378,6 +406,7 @@ impl Pair {
     fn check_loss(&self, before: &Listed, said: &[Said]) {
         let announced = |said: &Said| match said {
             Said::Apply { explicit, .. } | Said::Delete { explicit, .. } => *explicit,
+            Said::Announce { .. } => true,
             _ => false,
         };
         if said.iter().any(announced) {
