@@ -68,6 +68,9 @@ pub(crate) struct Changes {
     pub(crate) deleted: Vec<ServiceId>,
     /// Of those, the ones that were told: as they were, without endpoints.
     pub(crate) emptied: Vec<ServiceRecord>,
+    /// Instances that a delta announced to be removed, by their services: also those that were not held, for a full fetch
+    /// may have lacked them before. The ids of their endpoints.
+    pub(crate) removed: Vec<(ServiceId, Vec<Str>)>,
     /// Services of which something could not be read this time, and what: they keep what they had.
     pub(crate) troubles: Vec<(ServiceId, String)>,
     /// What was left out of instances that can be read otherwise, such as a port without a number. For the log; told once,
@@ -201,6 +204,9 @@ impl Table {
             }
             if instance.action == Action::Deleted {
                 update.remove(id);
+                if wanted {
+                    pending.removed(&key, id);
+                }
                 continue;
             }
             let entry = if wanted {

@@ -64,6 +64,10 @@ impl Outbox {
         let deleted = changes.deleted.into_iter();
         self.events
             .extend(deleted.map(|id| Event::Delete { id, explicit: false }));
+        // What a full fetch lacked may be held for want of this word.
+        let removed = changes.removed.into_iter();
+        self.events
+            .extend(removed.map(|(id, gone)| Event::Announced { id, gone }));
         let troubles = changes.troubles.into_iter();
         self.events
             .extend(troubles.map(|(id, problem)| Event::degraded(Scope::Service(id), trouble(&problem))));
@@ -116,23 +120,25 @@ mod tests {
             applied: records(1500).collect(),
             deleted: vec![ServiceId::named("gone")],
             emptied: records(1).collect(),
+            removed: vec![(ServiceId::named("gone"), vec!["gone-1".into()])],
             troubles: vec![(ServiceId::named("odd"), "port 0".to_owned())],
             ..Changes::default()
         });
         let events: Vec<Event> = std::iter::from_fn(|| outbox.next_batch()).flatten().collect();
-        assert_eq!(events.len(), 1504);
+        assert_eq!(events.len(), 1505);
         assert!(
             matches!(&events[1500], Event::Apply { record, explicit: true } if record.endpoints().is_empty())
         );
         assert!(matches!(&events[1501], Event::Delete { explicit: false, .. }));
+        assert!(matches!(&events[1502], Event::Announced { gone, .. } if gone.len() == 1));
         assert!(matches!(
-            &events[1502],
+            &events[1503],
             Event::Degraded {
                 scope: Scope::Service(_),
                 ..
             }
         ));
-        assert!(matches!(&events[1503], Event::Confirmed(Scope::Registry)));
+        assert!(matches!(&events[1504], Event::Confirmed(Scope::Registry)));
         assert!(outbox.next_batch().is_none());
     }
 }

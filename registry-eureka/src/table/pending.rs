@@ -15,6 +15,8 @@ const MOST_NOTES: usize = 100;
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     touched: BTreeMap<Str, Touched>,
+    /// Keys of instances that were announced to be removed.
+    removed: BTreeMap<Str, Vec<Str>>,
     troubles: BTreeMap<Str, Trouble>,
     notes: Vec<String>,
     pub(super) skipped: u64,
@@ -53,6 +55,15 @@ impl Pending {
         touched.mended |= mended;
     }
 
+    /// An instance of an application was announced to be removed, whether it was held or not.
+    pub(super) fn removed(&mut self, app: &Str, key: &str) {
+        let removed = match self.removed.get_mut(app) {
+            Some(removed) => removed,
+            None => self.removed.entry(app.clone()).or_default(),
+        };
+        removed.push(Str::from(key));
+    }
+
     /// An instance cannot be read.
     pub(super) fn trouble(&mut self, app: &Str, key: Option<&str>, problem: &str) {
         self.skipped += 1;
@@ -82,6 +93,7 @@ impl Pending {
     pub(super) fn drain(&mut self, full: bool, record: impl Fn(&Str) -> Option<ServiceRecord>) -> Changes {
         let Self {
             touched,
+            removed,
             troubles,
             notes,
             skipped,
@@ -107,6 +119,8 @@ impl Pending {
                 (None, None) => {}
             }
         }
+        let removed = removed.into_iter();
+        changes.removed = removed.map(|(app, keys)| (ServiceId::named(app), keys)).collect();
         changes.troubles = troubles
             .into_iter()
             .map(|(app, Trouble { first, more })| {

@@ -29,6 +29,49 @@ fn a_delta_adds_changes_and_removes_instances() {
 }
 
 #[test]
+fn each_removal_is_announced_whether_the_instance_was_held_or_not() {
+    let mut table = table();
+    let removed = |changes: &Changes| -> Vec<String> {
+        let removed = changes.removed.iter();
+        removed
+            .map(|(id, keys)| format!("{id}: {}", keys.join(" ")))
+            .collect()
+    };
+    let news = Instance {
+        last_updated: Some(3000),
+        ..instance(2)
+    };
+    full(&mut table, [app("ORDERS", [instance(1), news])]);
+    let changes = || {
+        [
+            app("ORDERS", [deleted(1), deleted(2), deleted(3)]),
+            app("PAY", [deleted(4)]),
+        ]
+    };
+    // Of the second something newer is held: it came back.
+    let expected = ["orders: i1 i3", "pay: i4"];
+    assert_eq!(removed(&delta(&mut table, changes())), expected);
+    assert_eq!(
+        removed(&delta(&mut table, changes())),
+        expected,
+        "as often as it is told"
+    );
+    let back = app("ORDERS", [deleted(1), instance(1)]);
+    assert!(
+        removed(&delta(&mut table, [back])).is_empty(),
+        "the last word counts"
+    );
+    assert!(removed(&full(&mut table, [app("PAY", [instance(4)])])).is_empty());
+
+    let config = EurekaConfig {
+        apps: vec!["PAY".to_owned()],
+        ..EurekaConfig::default()
+    };
+    let mut table = Table::new(Arc::new(config), PortDefaults::default());
+    assert_eq!(removed(&delta(&mut table, changes())), ["pay: i4"]);
+}
+
+#[test]
 fn the_same_delta_again_is_no_change() {
     let mut table = table();
     let changes = || {

@@ -139,6 +139,33 @@ async fn a_full_fetch_that_lacks_something_is_no_announcement_of_its_removal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_full_fetch_lacked_goes_as_soon_as_a_delta_announces_its_removal() {
+    let fake = FakeEureka::holding(&[("ORDERS", "a"), ("ORDERS", "b"), ("USERS", "u"), ("PAY", "p")]).await;
+    let guard = registry_core::Guard {
+        // Longer than the test waits for anything.
+        hold: std::time::Duration::from_secs(3600),
+        ..config(&[fake.url()]).guard()
+    };
+    let discovery = super::watching::discover_guarded(config(&[fake.url()]), Some(guard));
+    until_statuses(&discovery, "ORDERS", &["a UP", "b UP"]).await;
+    let held = || status(&discovery).held.map_or(0, |held| held.endpoints);
+    fake.unnoticed(|state| {
+        for (app, id) in [("ORDERS", "a"), ("USERS", "u"), ("PAY", "p")] {
+            state.cancel(app, id);
+        }
+    });
+    until_true("endpoints that are held back", &discovery, || held() == 3).await;
+    // The answers in a server's cache are of different moments.
+    fake.cancel("ORDERS", "a");
+    fake.cancel("USERS", "u");
+    until_true("one that is held back", &discovery, || held() == 1).await;
+    until_statuses(&discovery, "ORDERS", &["b UP"]).await;
+    assert!(service(&discovery.snapshot(), "USERS").is_none());
+    until_statuses(&discovery, "PAY", &["p UP"]).await;
+    discovery.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn regions_are_asked_for_with_both_documents() {
     let fake = FakeEureka::start().await;
     for path in [super::APPS, DELTA] {
