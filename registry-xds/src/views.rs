@@ -1,62 +1,189 @@
 //! One [`ResourceSet`] for each kind of node, kept up to date: a change to one service costs each view that service.
+//!
+//! ```text
+//!  Views          settings, and a slot for each view that somebody looks at
+//!    ▼
+//!  follow         a task for each view: from one snapshot to the next, into the slot
+//!    ▼
+//!  state          what all services give to the view together
+//!    ▼
+//!  names          what belongs to one service: clusters, endpoints
+//!  listeners      what services share an address for
+//!  routes         what services share a route configuration for
+//! ```
 
+mod follow;
 mod listeners;
+mod names;
+mod pool;
+mod rank;
 mod routes;
 mod state;
+mod warnings;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use registry_core::{Discovery, Str};
+use registry_core::{Discovery, Snapshot, Str};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::XdsConfig;
 use crate::node::{Node, View};
 use crate::resource::ResourceSet;
+use crate::translate::translate;
+use pool::Pool;
+use state::{State, Translate};
+use warnings::Listed;
 
 /// Something about a service that could not be served as its registry has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Warning {
-    /// The service.
+    /// The service. Empty in the last one of a list that was cut short, which says how many are left out.
     pub hostname: Str,
     /// What is wrong, in words.
     pub problem: String,
 }
 
-/// The views of one discovery. Cloning it shares them. A view exists while somebody looks at it.
+/// The views of one discovery. Cloning it shares them. A view exists while somebody looks at it, and 30 s longer.
 #[derive(Debug, Clone)]
-pub struct Views {}
+pub struct Views {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    discovery: Discovery,
+    config: watch::Sender<Arc<XdsConfig>>,
+    translate: Arc<Translate>,
+    pool: Arc<Pool>,
+    /// Held strongly by the task that fills it: where that breaks, readers see it end, and the next one starts another.
+    slots: Mutex<HashMap<View, Weak<Slot>>>,
+    runtime: Handle,
+    stop: CancellationToken,
+}
+
+/// What a view serves, for those who look.
+#[derive(Debug, Default)]
+struct Slot {
+    newest: watch::Sender<Option<Arc<ResourceSet>>>,
+    warnings: Mutex<Arc<Listed>>,
+}
 
 impl Views {
-    /// Follows a discovery until `stop`.
-    pub fn start(_discovery: Discovery, _config: XdsConfig, _stop: CancellationToken) -> Self {
-        unimplemented!("views")
+    /// Follows a discovery until `stop`. Within a Tokio runtime.
+    pub fn start(discovery: Discovery, config: XdsConfig, stop: CancellationToken) -> Self {
+        Self::translating(discovery, config, stop, Arc::new(translate))
+    }
+
+    fn translating(
+        discovery: Discovery,
+        config: XdsConfig,
+        stop: CancellationToken,
+        translate: Arc<Translate>,
+    ) -> Self {
+        let shared = Shared {
+            discovery,
+            config: watch::Sender::new(Arc::new(config)),
+            translate,
+            pool: Arc::default(),
+            slots: Mutex::default(),
+            runtime: Handle::current(),
+            stop,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// The settings in force.
     pub fn config(&self) -> Arc<XdsConfig> {
-        unimplemented!("views")
+        self.shared.config.borrow().clone()
     }
 
     /// Puts other settings in force: each view is made anew, and streams get what differs. Views of connected nodes stay
     /// the ones they were computed as.
-    pub fn reconfigure(&self, _config: XdsConfig) {
-        unimplemented!("views")
+    pub fn reconfigure(&self, config: XdsConfig) {
+        self.shared.config.send_replace(Arc::new(config));
     }
 
     /// The newest set of a view: `None` until discovery is ready. The slot holds one set, so that a slow reader misses
-    /// what is between two looks, and delays nobody.
-    pub fn watch(&self, _view: View) -> watch::Receiver<Option<Arc<ResourceSet>>> {
-        unimplemented!("views")
+    /// what is between two looks, and delays nobody. Its sender is gone once `stop` was told.
+    pub fn watch(&self, view: View) -> watch::Receiver<Option<Arc<ResourceSet>>> {
+        let mut slots = self.shared.slots();
+        if let Some(slot) = slots.get(&view).and_then(Weak::upgrade) {
+            return slot.newest.subscribe();
+        }
+        let slot = Arc::new(Slot::default());
+        let newest = slot.newest.subscribe();
+        slots.insert(view.clone(), Arc::downgrade(&slot));
+        self.shared
+            .runtime
+            .spawn(follow::follow(self.shared.clone(), view, slot));
+        newest
     }
 
     /// The set that a node would get now, and what could not be served of it. `None` until discovery is ready.
-    pub async fn look(&self, _node: &Node) -> Option<(Arc<ResourceSet>, Vec<Warning>)> {
-        unimplemented!("views")
+    pub async fn look(&self, node: &Node) -> Option<(Arc<ResourceSet>, Vec<Warning>)> {
+        if !self.shared.discovery.readiness().ready {
+            return None;
+        }
+        let config = self.config();
+        let view = View::of(node, &config);
+        let slot = self.shared.slots().get(&view).and_then(Weak::upgrade);
+        if let Some(slot) = slot
+            && let Some(set) = slot.newest.borrow().clone()
+        {
+            let listed = lock(&slot.warnings).clone();
+            return Some((set, warnings::together(&[listed])));
+        }
+        let shared = self.shared.clone();
+        // Nobody looks at it: computed on the side, and not kept.
+        let made = tokio::task::spawn_blocking(move || {
+            let snapshot = shared.discovery.snapshot();
+            let mut state = shared.state(view, config.clone(), &snapshot);
+            let (set, _) = state.set(&snapshot, is_complete(&snapshot, &config));
+            (set, warnings::together(&[state.warnings().unwrap_or_default()]))
+        });
+        made.await.ok()
     }
 
-    /// What cannot be served as it is, in any view that somebody looks at; sorted.
+    /// What cannot be served as it is, in any view that somebody looks at; sorted, at most 1 000, and a last one that says
+    /// how many more.
     pub fn warnings(&self) -> Vec<Warning> {
-        unimplemented!("views")
+        let slots = self.shared.slots();
+        let live = slots.values().filter_map(Weak::upgrade);
+        let lists: Vec<Arc<Listed>> = live.map(|slot| lock(&slot.warnings).clone()).collect();
+        drop(slots);
+        warnings::together(&lists)
     }
+}
+
+impl Shared {
+    fn slots(&self) -> MutexGuard<'_, HashMap<View, Weak<Slot>>> {
+        lock(&self.slots)
+    }
+
+    fn state(&self, view: View, config: Arc<XdsConfig>, snapshot: &Snapshot) -> State {
+        State::new(view, config, self.translate.clone(), self.pool.clone(), snapshot)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("views", &self.slots().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether what is not in a set made from that snapshot does not exist. To be asked once discovery is ready: the start
+/// deadline has passed then.
+fn is_complete(snapshot: &Snapshot, config: &XdsConfig) -> bool {
+    config.serve_partial || snapshot.registries().iter().all(|registry| registry.is_known())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
