@@ -1,16 +1,21 @@
 //! The gRPC server: methods, streams, TLS, and who is connected.
 
 mod accept;
+mod body;
+mod call;
 mod clients;
 mod codec;
+mod health;
 mod method;
 mod stream;
+mod text;
 mod tls;
 
 use std::sync::Arc;
 
 use registry_core::Discovery;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use clients::{ClientStatus, Clients, Nack, TypeStatus, XdsMetrics};
@@ -18,40 +23,73 @@ pub use clients::{ClientStatus, Clients, Nack, TypeStatus, XdsMetrics};
 use crate::config::XdsConfig;
 use crate::error::Error;
 use crate::views::Views;
+use call::Shared;
 
-/// An xDS server for one discovery.
+/// An xDS server for one discovery. Cloning it shares it.
 #[derive(Debug, Clone)]
 pub struct Xds {
-    views: Views,
-    clients: Arc<Clients>,
+    shared: Arc<Shared>,
 }
 
 impl Xds {
-    /// Starts to follow a discovery. Within a Tokio runtime.
+    /// Starts to follow a discovery, until `stop`. Within a Tokio runtime.
     ///
     /// # Errors
     ///
     /// Where the configuration cannot be meant.
-    pub fn start(_discovery: Discovery, _config: XdsConfig, _stop: CancellationToken) -> Result<Self, Error> {
-        unimplemented!("server")
+    pub fn start(discovery: Discovery, config: XdsConfig, stop: CancellationToken) -> Result<Self, Error> {
+        config.check()?;
+        let (tell, ready) = watch::channel(false);
+        let views = Views::start(discovery.clone(), config, stop.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = discovery.ready() => {
+                    tell.send_replace(true);
+                }
+            }
+        });
+        Ok(Self {
+            shared: Arc::new(Shared {
+                views,
+                clients: Arc::default(),
+                ready,
+            }),
+        })
     }
 
-    /// Serves on that listener until `stop`; then streams end with `UNAVAILABLE`, after a GOAWAY.
+    /// Serves on that listener until `stop`; then streams end with `UNAVAILABLE`, after a GOAWAY. Nothing is answered
+    /// before discovery is ready.
+    ///
+    /// Each connection is served by the settings that are in force when it comes. Files of certificates are looked at when
+    /// somebody connects, and read again where they changed; where they cannot be used any more, those that were read
+    /// before stay in force.
     ///
     /// # Errors
     ///
-    /// Where certificates cannot be read, or the listener breaks.
-    pub async fn serve(&self, _listener: TcpListener, _stop: CancellationToken) -> Result<(), Error> {
-        unimplemented!("server")
+    /// Where certificates cannot be read at the start.
+    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
+        accept::serve(listener, self.shared.clone(), stop).await
+    }
+
+    /// Puts other settings in force: see [`Views::reconfigure`]. Where the server listens is not among them.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be meant. The old ones stay in force then.
+    pub fn reconfigure(&self, config: XdsConfig) -> Result<(), Error> {
+        config.check()?;
+        self.shared.views.reconfigure(config);
+        Ok(())
     }
 
     /// Its views.
     pub fn views(&self) -> &Views {
-        &self.views
+        &self.shared.views
     }
 
     /// Who is connected.
     pub fn clients(&self) -> &Clients {
-        &self.clients
+        &self.shared.clients
     }
 }
