@@ -170,7 +170,12 @@ fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Speaks HTTP/2 until the client is gone, the connection is old, or `stop`.
-async fn speak<I>(io: I, connection: Connection, age: Duration, stop: CancellationToken) -> Result<(), Failure>
+async fn speak<I>(
+    io: I,
+    connection: Connection,
+    age: Duration,
+    stop: CancellationToken,
+) -> Result<(), Failure>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -326,7 +326,12 @@ mod tests {
         let clients = Arc::new(Clients::default());
         let peer = "10.0.0.9:4000".parse().unwrap();
         let first = clients.register(peer, None, Variant::Sotw, None);
-        let second = clients.register(peer, Some("a".to_owned()), Variant::Sotw, Some(ResourceType::Route));
+        let second = clients.register(
+            peer,
+            Some("a".to_owned()),
+            Variant::Sotw,
+            Some(ResourceType::Route),
+        );
         let numbers = || {
             clients
                 .list()

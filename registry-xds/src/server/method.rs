@@ -92,6 +92,9 @@ mod tests {
         use envoy_types::pb::envoy::service::endpoint::v3::endpoint_discovery_service_server::SERVICE_NAME as ENDPOINTS;
         use envoy_types::pb::envoy::service::listener::v3::listener_discovery_service_server::SERVICE_NAME as LISTENERS;
         use envoy_types::pb::envoy::service::route::v3::route_discovery_service_server::SERVICE_NAME as ROUTES;
-        assert_eq!([ADS, CDS, EDS, LDS, RDS], [ALL, CLUSTERS, ENDPOINTS, LISTENERS, ROUTES]);
+        assert_eq!(
+            [ADS, CDS, EDS, LDS, RDS],
+            [ALL, CLUSTERS, ENDPOINTS, LISTENERS, ROUTES]
+        );
     }
 }

@@ -116,7 +116,8 @@ fn read(config: &TlsConfig) -> Result<ServerConfig, Error> {
     let chain = certificates(&config.certificate)?;
     let key = fs::read(&config.key).map_err(|error| unusable(&config.key, error))?;
     // What a parser says of a key is not repeated: it might be part of it.
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| unusable(&config.key, "no private key in PEM"))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&key).map_err(|_| unusable(&config.key, "no private key in PEM"))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
