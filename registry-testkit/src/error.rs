@@ -151,6 +151,13 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A certificate, a key or a name of TLS is of no use.
+    #[error("TLS could not be set up")]
+    Tls {
+        /// The library's reason.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The HTTP client could not be built, for example from a damaged certificate.
     #[error("the HTTP client could not be built")]
     Client {

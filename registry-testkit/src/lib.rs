@@ -10,6 +10,8 @@
 //!                  │                  └─▶ eureka: Eureka ◀── Registrant      real clients
 //!                  └─▶ replay (captured exchanges)
 //!
+//!  load: wrk, upstream::Load ──▶ envoy: Envoy ──▶ upstream: HTTP, WebSocket, TCP, TLS, MongoDB · redis: Redis
+//!
 //!  conformance: does a backend keep its contract? · scripted: a backend that does as it is told
 //!  servers: where they are installed · ports: where they listen · wait: deadlines · sockets: connections
 //!  witness: what was ever missing of what is published
@@ -101,6 +103,7 @@
 pub mod conformance;
 pub mod consul;
 mod daemon;
+pub mod envoy;
 mod error;
 pub mod eureka;
 mod files;
@@ -109,12 +112,15 @@ pub mod kubernetes;
 pub mod ports;
 mod process;
 pub mod proxy;
+pub mod redis;
 pub mod replay;
 pub mod scripted;
 pub mod servers;
 pub mod sockets;
+pub mod upstream;
 pub mod wait;
 pub mod witness;
+pub mod wrk;
 
 pub use error::Error;
 pub use proxy::{Fault, FaultProxy, Logged, Match, Rule, RuleId};

@@ -6,3 +6,4 @@ mod proxy;
 mod replay;
 mod scripted;
 mod server;
+mod upstream;

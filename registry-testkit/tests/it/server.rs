@@ -3,6 +3,8 @@
 mod bulk;
 mod cluster;
 mod consul;
+mod envoy;
 mod eureka;
 mod kubernetes;
+mod redis;
 mod security;
