@@ -3,18 +3,25 @@
 //! A stream holds no list of what it sent: it holds the set that its client was brought to, which it shares with the view
 //! and with every other stream, and the few resources that lie between the two while a change is under way.
 
-mod channel;
 mod delta;
+mod exchange;
 mod order;
 mod sotw;
+mod subscription;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
+use envoy_types::pb::envoy::config::core::v3::Node as ProtoNode;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
-use registry_core::Str;
+use registry_core::{NameMap, Str};
 use tokio::time::Instant;
 use tonic::Status;
 
+use subscription::{Open, Subscription};
+
+use crate::names;
 use crate::node::Node;
 use crate::resource::{Resource, ResourceSet, ResourceType};
 
@@ -77,50 +84,231 @@ pub struct Channel {
     pub nack: Option<(String, String)>,
 }
 
+/// The name that stands for all names.
+const WILDCARD: &str = "*";
+
+/// The resources of one response have about this many bytes at most, where a response need not state all there is.
+const RESPONSE_BYTES: usize = 512 << 10;
+
 /// The state of one stream. Feed it requests and sets; take responses until there are none.
 #[derive(Debug)]
 pub struct Session {
-    _variant: Variant,
+    variant: Variant,
+    only: Option<ResourceType>,
+    node: Option<Node>,
+    set: Option<Arc<ResourceSet>>,
+    subscriptions: [Option<Box<Subscription>>; 4],
+    /// When the first request came.
+    opened: Option<Instant>,
+    /// The number of responses, whose hexadecimal digits are the nonces.
+    responses: u64,
+    /// Nothing is due until something happens, or that time comes.
+    idle: bool,
+    wake: Option<Instant>,
 }
 
 impl Session {
     /// A stream that speaks that protocol: of one type alone, or of all (ADS).
-    pub fn new(_variant: Variant, _only: Option<ResourceType>) -> Self {
-        unimplemented!("session")
+    pub fn new(variant: Variant, only: Option<ResourceType>) -> Self {
+        Self {
+            variant,
+            only,
+            node: None,
+            set: None,
+            subscriptions: Default::default(),
+            opened: None,
+            responses: 0,
+            idle: true,
+            wake: None,
+        }
     }
 
     /// Who the client is, once it has said so.
     pub fn node(&self) -> Option<&Node> {
-        unimplemented!("session")
+        self.node.as_ref()
     }
 
-    /// A request of the client.
+    /// A request of the client. One for a type that is not served is taken and never answered: Envoy asks for secrets and
+    /// the like on the same stream.
     ///
     /// # Errors
     ///
-    /// The status that ends the stream, for what no client may send.
-    pub fn request(&mut self, _request: Incoming, _now: Instant) -> Result<(), Status> {
-        unimplemented!("session")
+    /// The status that ends the stream, for what no client may send: `INVALID_ARGUMENT` for a missing type on ADS, or
+    /// another type than that of the stream; `RESOURCE_EXHAUSTED` for more names than any client needs.
+    pub fn request(&mut self, request: Incoming, now: Instant) -> Result<(), Status> {
+        self.idle = false;
+        match (self.variant, request) {
+            (Variant::Sotw, Incoming::Sotw(request)) => self.sotw(&request, now),
+            (Variant::Delta, Incoming::Delta(request)) => self.delta(&request, now),
+            _ => Err(Status::invalid_argument("a request of the other protocol")),
+        }
     }
 
     /// The newest set of the client's view.
-    pub fn update(&mut self, _set: Arc<ResourceSet>, _now: Instant) {
-        unimplemented!("session")
+    pub fn update(&mut self, set: Arc<ResourceSet>, _now: Instant) {
+        let nothing = NameMap::default();
+        for subscription in self.subscriptions.iter_mut().flatten() {
+            let type_ = subscription.type_;
+            let before = self.set.as_ref().map_or(&nothing, |old| old.table(type_));
+            if subscription
+                .claim
+                .take()
+                .is_some_and(|claim| claim == set.version(type_))
+                && subscription.listing
+            {
+                continue;
+            }
+            set.table(type_)
+                .diff(before, &mut |before, now| subscription.changed(before, now));
+        }
+        self.set = Some(set);
+        self.idle = false;
     }
 
     /// The next response, if one is due. To be asked again until it is `None`, after each request and update and at
     /// [`deadline`](Self::deadline), and only when the client can take one: what changes until then is left out.
-    pub fn next(&mut self, _now: Instant) -> Option<Response> {
-        unimplemented!("session")
+    pub fn next(&mut self, now: Instant) -> Option<Response> {
+        let set = self.set.clone()?;
+        if self.idle && self.wake.is_none_or(|at| now < at) {
+            return None;
+        }
+        for type_ in ResourceType::ALL {
+            let open = self.open(type_, &set, now);
+            if open != Open::default()
+                && let Some(response) = self.respond(type_, &set, open, now)
+            {
+                self.idle = false;
+                return Some(response);
+            }
+        }
+        self.idle = true;
+        self.wake = self.next_wake(now);
+        None
     }
 
     /// When [`next`](Self::next) should be asked again though nothing happened.
     pub fn deadline(&self) -> Option<Instant> {
-        unimplemented!("session")
+        self.wake
     }
 
     /// What is known of a type, where the client asked for it.
-    pub fn channel(&self, _type: ResourceType) -> Option<Channel> {
-        unimplemented!("session")
+    pub fn channel(&self, type_: ResourceType) -> Option<Channel> {
+        let subscription = self.subscription(type_)?;
+        let exchange = &subscription.exchange;
+        Some(Channel {
+            wildcard: subscription.wildcard,
+            names: subscription.names.len(),
+            sent: exchange.sent.clone(),
+            acked: exchange.acked.clone(),
+            pending: exchange.waiting.is_some(),
+            responses: exchange.responses,
+            nacks: exchange.nacks,
+            nack: exchange.nack.clone(),
+        })
+    }
+
+    fn subscription(&self, type_: ResourceType) -> Option<&Subscription> {
+        self.subscriptions[type_.index()].as_deref()
+    }
+
+    /// The subscription to a type, a new one where there is none.
+    fn subscribe_to(&mut self, type_: ResourceType, returning: bool) -> &mut Subscription {
+        self.subscriptions[type_.index()].get_or_insert_with(|| Box::new(Subscription::new(type_, returning)))
+    }
+
+    /// What all requests have in common. Returns the type; `None` where it is not served.
+    fn begin(
+        &mut self,
+        node: Option<&ProtoNode>,
+        url: &str,
+        now: Instant,
+    ) -> Result<Option<ResourceType>, Status> {
+        self.opened.get_or_insert(now);
+        if self.node.is_none() {
+            self.node = node.map(Node::from_proto);
+        }
+        match self.only {
+            Some(only) if url.is_empty() || url == only.url() => Ok(Some(only)),
+            Some(only) => Err(Status::invalid_argument(format!(
+                "a stream of {} alone",
+                only.url()
+            ))),
+            None if url.is_empty() => Err(Status::invalid_argument("a request without type_url")),
+            None => Ok(ResourceType::from_url(url)),
+        }
+    }
+
+    fn respond(
+        &mut self,
+        type_: ResourceType,
+        set: &ResourceSet,
+        open: Open,
+        now: Instant,
+    ) -> Option<Response> {
+        let all = self.states_all(type_);
+        let variant = self.variant;
+        let subscription = self.subscriptions[type_.index()].as_deref_mut()?;
+        let size = |resource: &crate::resource::Resource| match variant {
+            Variant::Sotw => resource.any().len(),
+            Variant::Delta => resource.delta().len(),
+        };
+        let (resources, batch) = if all {
+            let state = subscription.state_all(set, open)?;
+            (Some(state.all), state.batch)
+        } else {
+            (None, subscription.collect(set, open, RESPONSE_BYTES, size))
+        };
+        let added = batch.added.iter().map(|resource| resource.name());
+        for name in added.chain(&batch.gone).chain(&batch.moot) {
+            subscription.settle(name);
+        }
+        let listing = open.add && std::mem::take(&mut subscription.listing);
+        if batch.added.is_empty() && batch.gone.is_empty() && !listing {
+            return None;
+        }
+
+        self.responses += 1;
+        let nonce = format!("{:x}", self.responses);
+        let version = set.version(type_);
+        subscription.exchange.send(&nonce, &version, now);
+        let named = batch
+            .gone
+            .iter()
+            .filter(|name| subscription.names.contains(&***name));
+        let errors = named.map(|name| (name.clone(), absence(type_, name))).collect();
+        if type_ == ResourceType::Cluster
+            && let Some(endpoints) = &mut self.subscriptions[ResourceType::Endpoints.index()]
+        {
+            // Envoy warms a cluster that changed, and waits for its endpoints though they did not; in delta it does not
+            // even ask for them.
+            let table = set.table(ResourceType::Endpoints);
+            for cluster in &batch.added {
+                if endpoints.wants(cluster.name()) {
+                    endpoints.owe(cluster.name(), table);
+                }
+            }
+        }
+        Some(Response {
+            variant,
+            type_,
+            version,
+            nonce,
+            resources: resources.unwrap_or(batch.added),
+            removed: match variant {
+                Variant::Sotw => Vec::new(),
+                Variant::Delta => batch.gone,
+            },
+            errors,
+        })
+    }
+}
+
+/// Why a name that a client asked for is not there.
+fn absence(type_: ResourceType, name: &str) -> String {
+    match names::hostname(type_, name) {
+        Some(hostname) => {
+            format!("no service {hostname}: no registry has it for this client, or not with {name}")
+        }
+        None => format!("no resource {name}"),
     }
 }

@@ -1,1 +1,150 @@
-//! To be written.
+//! Which type may go when: make before break.
+//!
+//! Additions reach the client in the order clusters, endpoints, listeners, routes; removals only then, in the order
+//! listeners, routes, clusters, endpoints. Clusters and endpoints never wait. Listeners and routes wait until the client
+//! acknowledged the clusters, as a route to a cluster that it lacks answers 503; Envoy acknowledges clusters only once
+//! their endpoints are there, so endpoints must not wait for that. Clusters go once no listener and no route names them,
+//! and the client acknowledged that. No wait is longer than [`PATIENCE`].
+//!
+//! All of this is computed from what is due and what is unanswered: there is no state of a step, so a newer set in the
+//! middle of one takes the place of the older one, and there is no queue.
+//!
+//! A type that the client never asked for is not waited for, and nothing is on the stream of a single type. A client that
+//! comes back from another stream keeps what it has, in an order of its own making, so what it has is not touched out of
+//! order either: listeners and routes wait for clusters to be asked for, removals of clusters for the others, for up to
+//! [`REUNION`]. One that has nothing yet gets the first answer of each type at once.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::exchange::PATIENCE;
+use super::subscription::{Open, Subscription};
+use super::{Session, Variant};
+use crate::resource::{ResourceSet, ResourceType};
+
+/// How long a client that comes back may take to ask for all types that it has.
+const REUNION: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// What may be sent of a type.
+    pub(super) fn open(&self, type_: ResourceType, set: &ResourceSet, now: Instant) -> Open {
+        let Some(subscription) = self.subscription(type_) else {
+            return Open::default();
+        };
+        if self.is_withheld(subscription, set) {
+            return Open::default();
+        }
+        let add = match type_ {
+            ResourceType::Cluster | ResourceType::Endpoints => true,
+            ResourceType::Listener | ResourceType::Route => self.may_follow_clusters(subscription, now),
+        };
+        Open {
+            add,
+            remove: self.may_remove(type_, set, now),
+            // Of several named clusters or listeners one cannot be denied without stating all others.
+            deny: add || !self.states_all(type_),
+        }
+    }
+
+    /// True where a response of that type is all there is: what is not in it, the client deletes.
+    pub(super) fn states_all(&self, type_: ResourceType) -> bool {
+        self.variant == Variant::Sotw && matches!(type_, ResourceType::Cluster | ResourceType::Listener)
+    }
+
+    /// True while an answer would delete by its silence what some registry may still bring. Once a client was answered on
+    /// this stream, what it has is known, and stays in the answers until that is decided.
+    fn is_withheld(&self, subscription: &Subscription, set: &ResourceSet) -> bool {
+        let type_ = subscription.type_;
+        if set.is_complete() {
+            return false;
+        }
+        if subscription.listing {
+            // Nothing says in delta that more is to come; but a listener stands for many services, and Envoy, once it got
+            // an answer without it, calls itself ready.
+            return self.states_all(type_) || type_ == ResourceType::Listener;
+        }
+        self.states_all(type_)
+            && subscription.returning
+            && subscription.exchange.responses == 0
+            && (subscription.names.iter())
+                .any(|name| set.get(type_, name).is_none() && set.is_undecided(type_, name))
+    }
+
+    fn may_follow_clusters(&self, subscription: &Subscription, now: Instant) -> bool {
+        let first = subscription.exchange.responses == 0;
+        if self.only.is_some() || first && !subscription.returning {
+            return true;
+        }
+        match self.active(ResourceType::Cluster) {
+            Some(clusters) => clusters.exchange.is_settled(now),
+            None => !first || self.is_reunited(now),
+        }
+    }
+
+    fn may_remove(&self, type_: ResourceType, set: &ResourceSet, now: Instant) -> bool {
+        if self.only.is_some() {
+            return true;
+        }
+        let settled = |type_| {
+            self.active(type_)
+                .is_none_or(|subscription| subscription.exchange.is_settled(now))
+        };
+        let still = |type_| {
+            self.active(type_)
+                .is_none_or(|subscription| !subscription.is_moving(set))
+        };
+        let front = [ResourceType::Listener, ResourceType::Route];
+        if !front.into_iter().all(settled) {
+            return false;
+        }
+        match type_ {
+            ResourceType::Listener => front
+                .into_iter()
+                .filter_map(|type_| self.active(type_))
+                .all(|s| !s.has_additions(set)),
+            ResourceType::Route => {
+                still(ResourceType::Listener)
+                    && self.active(type_).is_none_or(|routes| !routes.has_additions(set))
+            }
+            ResourceType::Cluster => front.into_iter().all(still) && self.has_all_types(type_, now),
+            ResourceType::Endpoints => {
+                front.into_iter().all(still)
+                    && self.has_all_types(type_, now)
+                    && still(ResourceType::Cluster)
+                    && settled(ResourceType::Cluster)
+            }
+        }
+    }
+
+    /// True unless the client comes back, and may not have asked yet for all that it has.
+    fn has_all_types(&self, type_: ResourceType, now: Instant) -> bool {
+        self.subscription(type_)
+            .is_none_or(|subscription| !subscription.returning)
+            || self.is_reunited(now)
+    }
+
+    fn is_reunited(&self, now: Instant) -> bool {
+        self.opened.is_none_or(|opened| now >= opened + REUNION)
+    }
+
+    /// When something that waits may go though nothing happens, seen from now.
+    pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let mut subscriptions = self.subscriptions.iter().flatten();
+        if !subscriptions.clone().any(|subscription| subscription.is_due()) {
+            return None;
+        }
+        let answers = subscriptions
+            .clone()
+            .filter_map(|subscription| subscription.exchange.waiting);
+        let patience = answers.map(|since| since + PATIENCE);
+        let returning = subscriptions.any(|subscription| subscription.returning);
+        let reunion = self.opened.filter(|_| returning).map(|opened| opened + REUNION);
+        patience.chain(reunion).filter(|at| *at > now).min()
+    }
+
+    fn active(&self, type_: ResourceType) -> Option<&Subscription> {
+        self.subscription(type_)
+            .filter(|subscription| subscription.is_active())
+    }
+}

@@ -1,1 +1,129 @@
-//! To be written.
+//! State of the world: each request states all names, each answer to clusters and listeners states all of them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
+use registry_core::NameMap;
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::subscription::{Batch, Had, Open, Step, Subscription};
+use super::{Session, WILDCARD};
+use crate::resource::{Held, Resource, ResourceSet, ResourceType};
+
+impl Session {
+    pub(super) fn sotw(&mut self, request: &DiscoveryRequest, now: Instant) -> Result<(), Status> {
+        let Some(type_) = self.begin(request.node.as_ref(), &request.type_url, now)? else {
+            return Ok(());
+        };
+        let set = self.set.clone();
+        let nothing = NameMap::default();
+        let table = set.as_ref().map_or(&nothing, |set| set.table(type_));
+        let version = set.as_ref().map(|set| set.version(type_));
+        let claim = &request.version_info;
+
+        let mut repeated = false;
+        let first = self.subscription(type_).is_none();
+        let subscription = self.subscribe_to(type_, !claim.is_empty());
+        if first {
+            subscription.claim = (set.is_none() && !claim.is_empty()).then(|| claim.clone());
+        } else if let Some(nonce) = &subscription.exchange.nonce {
+            if *nonce != request.response_nonce {
+                return Ok(());
+            }
+            let error = request.error_detail.as_ref().map(|error| error.message.as_str());
+            let answered = subscription.exchange.answer(&request.response_nonce, error);
+            repeated = !answered && error.is_none();
+        }
+
+        let had_all = first && version.as_ref() == Some(claim);
+        let renamed = subscription.rename(&request.resource_names, table, had_all)?;
+        if repeated && !renamed && !subscription.wildcard {
+            // Envoy asks again, with the nonce that it acknowledged, for endpoints of clusters that it warms anew.
+            let names: Vec<_> = subscription.names.iter().cloned().collect();
+            names.iter().for_each(|name| subscription.owe(name, table));
+        }
+        Ok(())
+    }
+}
+
+impl Subscription {
+    /// Takes in what a request names, which is all that the client wants. Returns whether that is anything else than before.
+    fn rename(&mut self, requested: &[String], table: &NameMap<Held>, had_all: bool) -> Result<bool, Status> {
+        let wanted: HashSet<&str> = (requested.iter().map(String::as_str))
+            .filter(|name| *name != WILDCARD)
+            .collect();
+        self.listed |= !requested.is_empty();
+        let legacy = !self.listed && matches!(self.type_, ResourceType::Cluster | ResourceType::Listener);
+        let wildcard = legacy || requested.iter().any(|name| name == WILDCARD);
+        let mut renamed = wildcard != self.wildcard;
+
+        let dropped: Vec<_> = (self.names.iter())
+            .filter(|name| !wanted.contains(&***name))
+            .cloned()
+            .collect();
+        // New names first: while the client still wants everything, what it has of them is known.
+        for name in wanted {
+            if !self.names.contains(name) {
+                renamed = true;
+                self.subscribe(name, table)?;
+            }
+        }
+        if wildcard && !self.wildcard {
+            self.begin_wildcard(table, |resource| {
+                had_all.then(|| Had::Version(std::num::NonZeroU64::new(resource.version_number())))
+            });
+        } else if !wildcard && self.wildcard {
+            self.end_wildcard();
+        }
+        for name in dropped {
+            renamed = true;
+            self.unsubscribe(&name);
+        }
+        Ok(renamed)
+    }
+
+    /// All that the client is to have, if it has to be told anything: what exists, and what it has and must keep for now.
+    pub(super) fn state_all(&self, set: &ResourceSet, open: Open) -> Option<State> {
+        let mut batch = Batch::default();
+        let mut kept = Vec::new();
+        let mut withheld = HashSet::new();
+        for name in self.due() {
+            match self.step(name, set) {
+                Step::Add(resource) => batch.added.push(resource.clone()),
+                Step::Remove if open.remove => batch.gone.push(name.clone()),
+                Step::Deny if open.deny => batch.gone.push(name.clone()),
+                Step::Nothing => batch.moot.push(name.clone()),
+                step => {
+                    if matches!(step, Step::AddLater) {
+                        withheld.insert(name.clone());
+                    }
+                    if let Some(Had::Resource(had)) = self.behind.get(name) {
+                        kept.push(had.clone());
+                    }
+                }
+            }
+        }
+        let adds = self.listing || !batch.added.is_empty();
+        if adds && !open.add || !adds && batch.gone.is_empty() {
+            return None;
+        }
+        let exists = |resource: &&Arc<Resource>| !withheld.contains(&**resource.name());
+        if self.wildcard {
+            kept.extend(set.iter(self.type_).filter(exists).cloned());
+        } else {
+            let named = self.names.iter().filter_map(|name| set.get(self.type_, name));
+            kept.extend(named.filter(exists).cloned());
+        }
+        Some(State { all: kept, batch })
+    }
+}
+
+/// A response that states all there is.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) all: Vec<Arc<Resource>>,
+    /// What changes by it.
+    pub(super) batch: Batch,
+}

@@ -1,0 +1,326 @@
+//! One type of resource on one stream: what the client asked for, and where it differs from the newest set.
+//!
+//! What the client has is not listed: it has what the newest set has, except for the names in `behind` and `owed`. Both
+//! are empty while nothing is under way.
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use registry_core::{NameMap, Str};
+use tonic::Status;
+
+use super::exchange::Exchange;
+use crate::names;
+use crate::resource::{Held, Resource, ResourceSet, ResourceType};
+
+/// The bounds of what one client may subscribe to, in one type.
+pub(super) const MOST_NAMES: usize = 1_000_000;
+const MOST_TEXT: usize = 64 << 20;
+
+/// What the client has of a resource, where that is not what the newest set has.
+#[derive(Debug, Clone)]
+pub(super) enum Had {
+    Nothing,
+    /// It got it on an earlier stream, and said which version; `None` where that is none of ours.
+    Version(Option<NonZeroU64>),
+    Resource(Arc<Resource>),
+}
+
+impl Had {
+    /// Reads what a client calls the version of a resource.
+    pub(super) fn version(text: &str) -> Self {
+        let ours = text.len() == 16;
+        let number = ours.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        Self::Version(number.and_then(NonZeroU64::new))
+    }
+
+    fn is(&self, now: Option<&Arc<Resource>>) -> bool {
+        match (self, now) {
+            (Self::Nothing, None) => true,
+            (Self::Version(Some(version)), Some(now)) => version.get() == now.version_number(),
+            (Self::Resource(had), Some(now)) => had == now,
+            _ => false,
+        }
+    }
+}
+
+/// What has to happen with a name for the client to be where the newest set is.
+pub(super) enum Step<'a> {
+    /// It gets the resource.
+    Add(&'a Arc<Resource>),
+    /// It would get the resource, but what belongs into it is not all known yet.
+    AddLater,
+    /// It has a resource that is no more.
+    Remove,
+    /// As before, but nobody may say so yet.
+    RemoveLater,
+    /// It asked for what does not exist.
+    Deny,
+    /// As before, but nobody may say so yet.
+    DenyLater,
+    /// Nothing any more.
+    Nothing,
+}
+
+/// Which steps may be taken now.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Open {
+    pub(super) add: bool,
+    pub(super) remove: bool,
+    pub(super) deny: bool,
+}
+
+/// What goes into one response.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// What the client gets.
+    pub(super) added: Vec<Arc<Resource>>,
+    /// What it has to be told is not there.
+    pub(super) gone: Vec<Str>,
+    /// What turned out to need nothing.
+    pub(super) moot: Vec<Str>,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) type_: ResourceType,
+    /// It wants everything.
+    pub(super) wildcard: bool,
+    /// It wants these by name.
+    pub(super) names: HashSet<Str>,
+    text: usize,
+    /// State of the world: it named something once, after which an empty list means nothing and no longer everything.
+    pub(super) listed: bool,
+    /// The answer to the wish for everything is due, be it empty.
+    pub(super) listing: bool,
+    /// State of the world: the version that the client has from an earlier stream, while there is no set to compare.
+    pub(super) claim: Option<String>,
+    /// The client has something from an earlier stream.
+    pub(super) returning: bool,
+    /// What it has where the newest set has something else.
+    pub(super) behind: HashMap<Str, Had>,
+    /// What it gets or is told whatever it has. What is only in here, it has nothing of.
+    pub(super) owed: HashSet<Str>,
+    pub(super) exchange: Exchange,
+}
+
+impl Subscription {
+    pub(super) fn new(type_: ResourceType, returning: bool) -> Self {
+        Self {
+            type_,
+            wildcard: false,
+            names: HashSet::new(),
+            text: 0,
+            listed: false,
+            listing: false,
+            claim: None,
+            returning,
+            behind: HashMap::new(),
+            owed: HashSet::new(),
+            exchange: Exchange::default(),
+        }
+    }
+
+    /// True where it wants anything at all.
+    pub(super) fn is_active(&self) -> bool {
+        self.wildcard || !self.names.is_empty()
+    }
+
+    pub(super) fn wants(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+
+    /// True where something is due, now or later.
+    pub(super) fn is_due(&self) -> bool {
+        self.listing || !self.owed.is_empty() || !self.behind.is_empty()
+    }
+
+    /// Takes in a name that the client subscribes to, or subscribes to again: it gets it, even where it had it, as it may
+    /// have forgotten it.
+    pub(super) fn subscribe(&mut self, name: &str, table: &NameMap<Held>) -> Result<(), Status> {
+        if self.wants(name) {
+            self.owe(name, table);
+        }
+        if self.names.contains(name) {
+            return Ok(());
+        }
+        if self.names.len() >= MOST_NAMES || self.text + name.len() > MOST_TEXT {
+            return Err(Status::resource_exhausted(format!(
+                "{}: more than {MOST_NAMES} names, or {MOST_TEXT} bytes of them",
+                self.type_
+            )));
+        }
+        self.text += name.len();
+        // The text of the resource is there anyway, and the same for all streams.
+        let name = table
+            .get(name)
+            .map_or_else(|| Str::from(name), |held| held.0.name().clone());
+        self.owed.insert(name.clone());
+        self.names.insert(name);
+        Ok(())
+    }
+
+    /// Forgets a name. True where the client wants it all the same, with everything else.
+    pub(super) fn unsubscribe(&mut self, name: &str) -> bool {
+        let Some(name) = self.names.take(name) else {
+            return false;
+        };
+        self.text -= name.len();
+        if !self.wildcard {
+            self.settle(&name);
+        }
+        if self.names.len() < self.names.capacity() / 8 {
+            self.names.shrink_to_fit();
+        }
+        self.wildcard
+    }
+
+    /// The client wants everything from now on. `has` is what it has of a resource from before.
+    pub(super) fn begin_wildcard(&mut self, table: &NameMap<Held>, has: impl Fn(&Resource) -> Option<Had>) {
+        self.listing = true;
+        if self.wildcard {
+            table.iter().for_each(|held| self.owe(held.0.name(), table));
+            return;
+        }
+        self.wildcard = true;
+        for held in table.iter().filter(|held| !self.names.contains(&**held.0.name())) {
+            let name = held.0.name();
+            match has(&held.0) {
+                None => drop(self.owed.insert(name.clone())),
+                Some(had) if had.is(Some(&held.0)) => {}
+                Some(had) => drop(self.behind.insert(name.clone(), had)),
+            }
+        }
+    }
+
+    /// The client does not want everything any more.
+    pub(super) fn end_wildcard(&mut self) {
+        self.wildcard = false;
+        self.listing = false;
+        self.behind.retain(|name, _| self.names.contains(name));
+        self.owed.retain(|name| self.names.contains(name));
+    }
+
+    /// Owes a name that the client subscribed to, whatever it has of it.
+    pub(super) fn owe(&mut self, name: &str, table: &NameMap<Held>) {
+        if self.owed.contains(name) {
+            return;
+        }
+        let held = table.get(name).map(|held| &held.0);
+        let name = held.map_or_else(|| Str::from(name), |resource| resource.name().clone());
+        if let (Some(resource), None) = (held, self.behind.get(&name)) {
+            self.behind.insert(name.clone(), Had::Resource(resource.clone()));
+        }
+        self.owed.insert(name);
+    }
+
+    /// A resource of the set changed.
+    pub(super) fn changed(&mut self, before: Option<&Held>, now: Option<&Held>) {
+        let Some(either) = now.or(before) else { return };
+        let name = either.0.name();
+        if !self.wants(name) {
+            return;
+        }
+        let now = now.map(|held| &held.0);
+        match self.behind.get(name) {
+            // Back to what the client has: it never hears of what was between.
+            Some(had) if had.is(now) && !self.owed.contains(name) => self.settle(name),
+            Some(_) => {}
+            None if self.owed.contains(name) => {}
+            None => {
+                let had = before.map_or(Had::Nothing, |held| Had::Resource(held.0.clone()));
+                if !had.is(now) {
+                    self.behind.insert(name.clone(), had);
+                }
+            }
+        }
+    }
+
+    /// The client is where the newest set is, as far as this name goes.
+    pub(super) fn settle(&mut self, name: &str) {
+        self.behind.remove(name);
+        self.owed.remove(name);
+        if self.behind.is_empty() {
+            self.behind = HashMap::new();
+        }
+        if self.owed.is_empty() {
+            self.owed = HashSet::new();
+        }
+    }
+
+    /// The names for which something is due.
+    pub(super) fn due(&self) -> impl Iterator<Item = &Str> {
+        let behind = self.behind.keys().filter(|name| !self.owed.contains(&***name));
+        self.owed.iter().chain(behind)
+    }
+
+    /// What is due for a name.
+    pub(super) fn step<'a>(&self, name: &str, set: &'a ResourceSet) -> Step<'a> {
+        if let Some(resource) = set.get(self.type_, name) {
+            // A resource that several services share tells of absences by what is not in it.
+            return match set.is_complete() || names::hostname(self.type_, name).is_some() {
+                true => Step::Add(resource),
+                false => Step::AddLater,
+            };
+        }
+        // Endpoints of a cluster that exists are never missing, so nobody is told that they are.
+        let undecided = || {
+            set.is_undecided(self.type_, name)
+                || self.type_ == ResourceType::Endpoints && set.get(ResourceType::Cluster, name).is_some()
+        };
+        match self.behind.get(name) {
+            Some(Had::Version(_) | Had::Resource(_)) if undecided() => Step::RemoveLater,
+            Some(Had::Version(_) | Had::Resource(_)) => Step::Remove,
+            _ if !self.owed.contains(name) || !self.names.contains(name) => Step::Nothing,
+            _ if undecided() => Step::DenyLater,
+            _ => Step::Deny,
+        }
+    }
+
+    /// True where resources have still to reach the client.
+    pub(super) fn has_additions(&self, set: &ResourceSet) -> bool {
+        self.due()
+            .any(|name| matches!(self.step(name, set), Step::Add(_) | Step::AddLater))
+    }
+
+    /// True where resources have still to reach the client, or to be taken from it.
+    pub(super) fn is_moving(&self, set: &ResourceSet) -> bool {
+        self.due()
+            .any(|name| !matches!(self.step(name, set), Step::Deny | Step::DenyLater | Step::Nothing))
+    }
+
+    /// Collects what is due and open, up to about `limit` bytes, measured by `size`.
+    pub(super) fn collect(
+        &self,
+        set: &ResourceSet,
+        open: Open,
+        limit: usize,
+        size: impl Fn(&Resource) -> usize,
+    ) -> Batch {
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        for name in self.due() {
+            match self.step(name, set) {
+                Step::Add(resource) if open.add => {
+                    bytes += size(resource);
+                    batch.added.push(resource.clone());
+                }
+                Step::Remove if open.remove => {
+                    bytes += name.len();
+                    batch.gone.push(name.clone());
+                }
+                Step::Deny if open.deny => {
+                    bytes += name.len();
+                    batch.gone.push(name.clone());
+                }
+                Step::Nothing => batch.moot.push(name.clone()),
+                _ => {}
+            }
+            if bytes >= limit {
+                break;
+            }
+        }
+        batch
+    }
+}

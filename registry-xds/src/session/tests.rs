@@ -1,0 +1,5 @@
+//! Transcripts, orders of change, and a client that is no more than its protocol.
+
+mod delta;
+mod sotw;
+mod support;
