@@ -1,6 +1,7 @@
 //! What an operator may set, below `xds`.
 
 mod check;
+mod local_port;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +11,8 @@ use std::time::Duration;
 use registry_core::duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use check::{Fault, FaultStep};
 
 /// The xDS server, for fleets of Envoy and gRPC clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -105,7 +108,7 @@ pub enum Layout {
 }
 
 /// A port of this host, or an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum LocalPort {
     /// A port of 127.0.0.1.
@@ -277,7 +280,7 @@ pub struct UpstreamTls {
 
 /// Where certificates come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum UpstreamTlsSource {
     /// From an agent of SPIFFE, such as SPIRE's, by SDS over a Unix socket or a cluster of the bootstrap.
     Sds {

@@ -31,9 +31,9 @@ mod views;
 
 pub use bootstrap::{Bootstrap, BootstrapFormat};
 pub use config::{
-    CircuitBreakers, Destination, GatewayConfig, Layout, LocalPort, LocalityMode, OutboundConfig,
-    OutlierDetection, PathMatch, ProtocolRule, RouteConfig, RouteRule, SubsetConfig, SubsetRule, TlsConfig,
-    UnhealthyMode, UpstreamTls, UpstreamTlsSource, XdsConfig,
+    CircuitBreakers, Destination, Fault, FaultStep, GatewayConfig, Layout, LocalPort, LocalityMode,
+    OutboundConfig, OutlierDetection, PathMatch, ProtocolRule, RouteConfig, RouteRule, SubsetConfig,
+    SubsetRule, TlsConfig, UnhealthyMode, UpstreamTls, UpstreamTlsSource, XdsConfig,
 };
 pub use error::Error;
 pub use node::{Kind, Node, View};
