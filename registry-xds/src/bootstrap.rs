@@ -1,8 +1,13 @@
 //! Bootstraps: all that a client needs to find this server.
 
+mod document;
+mod envoy;
+mod grpc;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use self::document::Document;
 use crate::node::Kind;
 use crate::session::Variant;
 
@@ -46,8 +51,62 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// Writes it.
-    pub fn render(&self, _format: BootstrapFormat) -> String {
-        unimplemented!("bootstrap")
+    /// Writes it: of Envoy with a comment on how to run it where the format has comments, of gRPC as JSON in either format.
+    pub fn render(&self, format: BootstrapFormat) -> String {
+        match (self.kind, format) {
+            (Kind::Envoy, BootstrapFormat::Yaml) => {
+                format!("{}{}", envoy::HOW_TO_RUN, envoy::document(self).yaml())
+            }
+            (Kind::Envoy, BootstrapFormat::Json) => envoy::document(self).json(),
+            (Kind::Grpc, _) => grpc::document(self).json(),
+        }
+    }
+
+    /// Who the node is, of either kind.
+    fn node(&self) -> Document {
+        let mut node = vec![
+            ("id", self.node_id.as_str().into()),
+            ("cluster", self.node_cluster.as_str().into()),
+        ];
+        let locality = [
+            ("region", &self.locality.region),
+            ("zone", &self.locality.zone),
+            ("sub_zone", &self.locality.sub_zone),
+        ];
+        let known = locality.into_iter().filter(|(_, name)| !name.is_empty());
+        let locality: Vec<_> = known.map(|(key, name)| (key, name.as_str().into())).collect();
+        if !locality.is_empty() {
+            node.push(("locality", Document::Map(locality)));
+        }
+        let mut metadata = Vec::new();
+        if !self.services.is_empty() {
+            let patterns = self.services.iter().map(|pattern| pattern.as_str().into());
+            metadata.push(("registryd.services", Document::List(patterns.collect())));
+        }
+        if let Some(network) = &self.network {
+            metadata.push(("registryd.network", network.as_str().into()));
+        }
+        if !metadata.is_empty() {
+            node.push(("metadata", Document::Map(metadata)));
+        }
+        Document::Map(node)
     }
 }
+
+/// Host and port of `host:port`; of an IPv6 address without its brackets. Without a port the usual one.
+fn host_and_port(server: &str) -> (&str, u64) {
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
+        _ => (server, None),
+    };
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    (host, port.unwrap_or(USUAL_PORT))
+}
+
+const USUAL_PORT: u64 = 7381;
+
+#[cfg(test)]
+mod tests;
