@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "xds")]
+mod bootstrap;
 mod check;
 mod client;
 mod configuration;
@@ -9,6 +11,8 @@ mod output;
 mod rbac;
 mod show;
 mod watch;
+#[cfg(feature = "xds")]
+mod xds;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use watch::fuzzing;
@@ -37,9 +41,8 @@ enum Command {
     Run {
         #[command(flatten)]
         config: ConfigFile,
-        /// Write the address of the HTTP API to this file once it listens
-        #[arg(long, value_name = "FILE")]
-        port_file: Option<PathBuf>,
+        #[command(flatten)]
+        files: run::PortFiles,
     },
     /// Check the configuration and the files it names, then ask every registry whether it can be reached
     Check {
@@ -69,6 +72,14 @@ enum Command {
     #[cfg(feature = "kubernetes")]
     #[command(subcommand)]
     Rbac(rbac::RbacCommand),
+    /// Print all that a client of xDS needs to find this daemon
+    #[cfg(feature = "xds")]
+    #[command(subcommand)]
+    Bootstrap(bootstrap::BootstrapCommand),
+    /// Show what the xDS server of a running daemon serves, and to whom
+    #[cfg(feature = "xds")]
+    #[command(subcommand)]
+    Xds(xds::XdsCommand),
     /// Show the version
     Version,
 }
@@ -212,10 +223,10 @@ impl Cli {
 
     async fn dispatch(self) -> Result<(), Error> {
         match self.command {
-            Command::Run { config, port_file } => {
+            Command::Run { config, files } => {
                 let source = config.source()?.absolute();
                 let config = config::load(&source)?;
-                run::run(source, config, port_file).await
+                run::run(source, config, files).await
             }
             Command::Check {
                 config,
@@ -230,6 +241,10 @@ impl Cli {
             Command::Config(command) => configuration::show(&command),
             #[cfg(feature = "kubernetes")]
             Command::Rbac(command) => rbac::show(&command),
+            #[cfg(feature = "xds")]
+            Command::Bootstrap(command) => bootstrap::print(command),
+            #[cfg(feature = "xds")]
+            Command::Xds(command) => xds::show(command).await,
             Command::Version => output::print(concat!("registryd ", env!("CARGO_PKG_VERSION"), "\n")),
         }
     }

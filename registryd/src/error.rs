@@ -28,8 +28,10 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// A listener that cannot be opened.
-    #[error("cannot listen on {listen}")]
+    #[error("{setting}: cannot listen on {listen}")]
     Listen {
+        /// The setting that names it.
+        setting: &'static str,
         /// Its address.
         listen: std::net::SocketAddr,
         /// Why not.
@@ -56,6 +58,10 @@ pub enum Error {
     /// Discovery could not be started.
     #[error("discovery cannot start")]
     Discovery(#[source] registry_core::Error),
+    /// xDS cannot be served.
+    #[cfg(feature = "xds")]
+    #[error("xDS cannot be served")]
+    Xds(#[source] registry_xds::Error),
     /// A server that did not answer as it should.
     #[error("{url}: {problem}")]
     Server {

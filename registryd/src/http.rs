@@ -4,6 +4,7 @@
 //!  Discovery ─▶ snapshot() ──▶ services, registries, health, metrics     one answer each, written in pieces
 //!            └▶ changes() ──▶ ring of removals ──┐
 //!            └▶ changes() ──▶ watch ◀────────────┘ resume                one delta at a time, when the client takes it
+//!  Xds       ─▶ clients, warnings, resources                             what the other output serves, and to whom
 //!  orders ─▶ Discovery: lets go of what is held, asks a registry for everything
 //!  guard     counts every request, checks names of hosts and the token, before any of them
 //! ```
@@ -28,6 +29,8 @@ mod ring;
 mod serve;
 mod services;
 mod watch;
+#[cfg(feature = "xds")]
+mod xds;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -65,6 +68,9 @@ pub struct HttpOptions {
     pub keepalive: Duration,
     /// How long answers under way may take once it is told to stop; 3 seconds unless set.
     pub grace: Duration,
+    /// The xDS server, of which clients and resources are shown; none unless set.
+    #[cfg(feature = "xds")]
+    pub xds: Option<registry_xds::Xds>,
 }
 
 impl Default for HttpOptions {
@@ -76,6 +82,8 @@ impl Default for HttpOptions {
             tombstones: 10_000,
             keepalive: Duration::from_secs(15),
             grace: Duration::from_secs(3),
+            #[cfg(feature = "xds")]
+            xds: None,
         }
     }
 }
@@ -123,7 +131,13 @@ pub fn router(
         _follower: closing.clone().drop_guard(),
         closing,
     });
-    Router::new()
+    let routes = Router::new();
+    #[cfg(feature = "xds")]
+    let routes = routes
+        .route("/v1/xds/clients", get(xds::clients))
+        .route("/v1/xds/warnings", get(xds::warnings))
+        .route("/v1/xds/resources", get(xds::resources));
+    routes
         .route("/v1/services", get(services::list))
         .route("/v1/services/{hostname}", get(services::one))
         .route("/v1/registries", get(registries::list))

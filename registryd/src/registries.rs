@@ -68,6 +68,15 @@ macro_rules! kinds {
             if let Some(file) = &mut config.http.token_file {
                 crate::config::resolve(file, base);
             }
+            #[cfg(feature = "xds")]
+            if let Some(tls) = config.xds.as_mut().and_then(|xds| xds.tls.as_mut()) {
+                for file in [&mut tls.certificate, &mut tls.key].into_iter().chain(&mut tls.client_ca) {
+                    // One that is not named is an error, and not this directory.
+                    if !file.as_os_str().is_empty() {
+                        crate::config::resolve(file, base);
+                    }
+                }
+            }
             if let StateDir::At(path) = &mut config.state_dir {
                 crate::config::resolve(path, base);
             }

@@ -6,13 +6,17 @@ mod logging;
 mod reload;
 mod state_dir;
 mod watch;
+#[cfg(feature = "xds")]
+mod xds;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use registry_core::Discovery;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use fleets::Fleets;
@@ -29,12 +33,24 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long discovery may take to end, which includes writing what it knows.
 const SAVE: Duration = Duration::from_secs(10);
 
+/// Files for those who need to know where the daemon listens.
+#[derive(Debug, Default, clap::Args)]
+pub struct PortFiles {
+    /// Write the address of the HTTP API to this file once it listens
+    #[arg(long, value_name = "FILE")]
+    port_file: Option<PathBuf>,
+    /// Write the address of the xDS server to this file once it listens
+    #[cfg(feature = "xds")]
+    #[arg(long, value_name = "FILE")]
+    xds_port_file: Option<PathBuf>,
+}
+
 /// Runs until a signal ends it.
 ///
 /// # Errors
 ///
-/// Where it cannot start, or its listener breaks.
-pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> Result<(), Error> {
+/// Where it cannot start, or a listener of it breaks.
+pub async fn run(source: Source, config: Config, files: PortFiles) -> Result<(), Error> {
     logging::start(&config.log)?;
     let caught = |kind| signal(kind).map_err(Error::io("signals cannot be caught"));
     let mut terminate = caught(SignalKind::terminate())?;
@@ -42,14 +58,13 @@ pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> 
     let mut hang_up = caught(SignalKind::hangup())?;
 
     // A port that is taken is found out before any registry is asked.
-    let listen = *config.http.listen;
-    let refused = |source| Error::Listen { listen, source };
-    let listener = TcpListener::bind(listen).await.map_err(refused)?;
-    let address = listener.local_addr().map_err(refused)?;
-    if let Some(path) = &port_file {
-        write_port_file(path, &format!("{address}\n"))?;
-    }
-    let options = http_options(&config)?;
+    let (listener, address) = listen("http.listen", *config.http.listen, files.port_file.as_deref()).await?;
+    #[cfg(feature = "xds")]
+    let xds = match &config.xds {
+        Some(config) => Some(xds::listen(config, files.xds_port_file.as_deref()).await?),
+        None => None,
+    };
+    let mut options = http_options(&config)?;
     let state = state_dir::find(&config.state_dir, &source)?;
     let (discovery, fleets) = start(&config, state.as_deref())?;
     tracing::info!(
@@ -67,9 +82,22 @@ pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> 
     }
 
     let stop = CancellationToken::new();
-    let mut server = tokio::spawn(http::serve(listener, discovery.clone(), options, stop.clone()));
+    let mut servers = JoinSet::new();
+    #[cfg(feature = "xds")]
+    if let Some(xds) = xds {
+        options.xds = Some(xds.serve(&discovery, &mut servers, &stop)?);
+    }
+    let mut reloader = Reloader::new(source.clone(), config, discovery.clone(), fleets);
+    #[cfg(feature = "xds")]
+    if let Some(xds) = &options.xds {
+        reloader = reloader.with_xds(xds.clone());
+    }
+    let http = http::serve(listener, discovery.clone(), options, stop.clone());
+    servers.spawn(async move {
+        http.await
+            .map_err(Error::io(format!("the listener on {address} broke")))
+    });
     let mut file = source.file().map(FileWatch::new);
-    let mut reloader = Reloader::new(source, config, discovery.clone(), fleets);
     announce_readiness(discovery.clone(), stop.clone());
     let ended = loop {
         tokio::select! {
@@ -82,28 +110,46 @@ pub async fn run(source: Source, config: Config, port_file: Option<PathBuf>) -> 
                 reloader.reload().await;
             }
             () = changed(&mut file) => reloader.reload().await,
-            ended = &mut server => break Some(ended),
+            ended = servers.join_next() => break ended,
         }
     };
     tracing::info!("registryd ends");
     stop.cancel();
-    let served = match ended {
-        Some(ended) => ended,
-        // Whoever still reads after that is cut off.
-        None => tokio::time::timeout(DRAIN, server).await.unwrap_or(Ok(Ok(()))),
+    let drained = async {
+        let mut served = ended.map_or(Ok(()), outcome);
+        while let Some(ended) = servers.join_next().await {
+            served = served.and(outcome(ended));
+        }
+        served
     };
+    // Whoever still reads after that is cut off.
+    let served = tokio::time::timeout(DRAIN, drained).await.unwrap_or(Ok(()));
     let _ = tokio::time::timeout(SAVE, discovery.shutdown()).await;
-    match served {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Error::Io {
-            what: format!("the listener on {address} broke"),
-            source: std::io::Error::other(error),
-        }),
-        Err(panic) => Err(Error::Io {
-            what: "the HTTP API ended".to_owned(),
-            source: std::io::Error::other(panic),
-        }),
+    served
+}
+
+/// How a server ended.
+fn outcome(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
+    ended.unwrap_or_else(|panic| Err(Error::io("a server ended")(std::io::Error::other(panic))))
+}
+
+/// Opens a listener, and says in a file where it is.
+async fn listen(
+    setting: &'static str,
+    listen: SocketAddr,
+    port_file: Option<&Path>,
+) -> Result<(TcpListener, SocketAddr), Error> {
+    let refused = |source| Error::Listen {
+        setting,
+        listen,
+        source,
+    };
+    let listener = TcpListener::bind(listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    if let Some(path) = port_file {
+        write_port_file(path, &format!("{address}\n"))?;
     }
+    Ok((listener, address))
 }
 
 /// Starts discovery with the registries of a configuration, and follows the members of those that have any. What they

@@ -78,6 +78,8 @@ pub(crate) fn check(config: &Config, empty: bool, token: Token<'_>) -> Vec<Findi
     }
     members(config, &mut findings);
     listener(config, token, &mut findings);
+    #[cfg(feature = "xds")]
+    xds(config, &mut findings);
     findings
 }
 
@@ -140,6 +142,20 @@ fn names(config: &Config, findings: &mut Vec<Finding>) {
         } else {
             first.insert(name, index);
         }
+    }
+}
+
+#[cfg(feature = "xds")]
+fn xds(config: &Config, findings: &mut Vec<Finding>) {
+    use registry_xds::FaultStep;
+
+    for fault in config.xds.iter().flat_map(registry_xds::XdsConfig::faults) {
+        let steps = fault.path.into_iter().map(|step| match step {
+            FaultStep::Key(key) => Step::Key(key),
+            FaultStep::Index(index) => Step::Index(index),
+        });
+        let path = std::iter::once("xds".into()).chain(steps).collect();
+        findings.push(Finding::new(path, fault.found, fault.expected));
     }
 }
 

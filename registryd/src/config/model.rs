@@ -28,6 +28,10 @@ pub struct Config {
     pub merge: Vec<MergeRule>,
     /// The HTTP API.
     pub http: HttpListener,
+    /// The xDS server, for fleets of Envoy and for gRPC clients; none without this section. `{}` is one with all defaults.
+    #[cfg(feature = "xds")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xds: Option<registry_xds::XdsConfig>,
     /// How long readiness waits for registries that are not required, and a reload with removing registries for those
     /// that it adds.
     #[serde(with = "duration")]
@@ -217,6 +221,8 @@ impl Default for Config {
             registries: Vec::new(),
             merge: Vec::new(),
             http: HttpListener::default(),
+            #[cfg(feature = "xds")]
+            xds: None,
             start_deadline: Duration::from_secs(30),
             publish_interval: Duration::from_millis(10),
             state_dir: StateDir::default(),

@@ -83,10 +83,11 @@ impl std::error::Error for Fault {}
 
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(Cause::Message {
-            message: message.to_string(),
-            found: None,
-        })
+        let mut message = message.to_string();
+        if message == "invalid socket address syntax" {
+            message = format!("no address, expected {SOCKET_ADDRESS}");
+        }
+        Self::new(Cause::Message { message, found: None })
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -140,6 +141,9 @@ fn unexpected(found: Unexpected<'_>) -> String {
     }
 }
 
+/// What types of the standard library call `socket address`.
+const SOCKET_ADDRESS: &str = "an IP address and a port such as 127.0.0.1:7381";
+
 /// What Rust types expect, for people who never see them.
 fn in_words(expected: &str) -> String {
     let upto = |max: u64| format!("a whole number from 0 to {max}");
@@ -151,6 +155,7 @@ fn in_words(expected: &str) -> String {
         "a nonzero u16" => "a whole number from 1 to 65535".to_owned(),
         "a nonzero u32" => format!("a whole number from 1 to {}", u32::MAX),
         "a nonzero u64" | "a nonzero usize" => "a whole number from 1".to_owned(),
+        "socket address" => SOCKET_ADDRESS.to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a string" | "path string" => "a text (in quotes where it looks like a number)".to_owned(),
         "a sequence" => "a list".to_owned(),
@@ -389,6 +394,9 @@ impl<'de> VariantAccess<'de> for Variant<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.0.value.deserialize_any(visitor)
+        let Pair { key, value, .. } = self.0;
+        value
+            .deserialize_any(visitor)
+            .map_err(|fault| fault.within(Step::Key(key.clone()), value, value_place(self.0)))
     }
 }

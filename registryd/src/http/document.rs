@@ -23,6 +23,10 @@ pub(super) struct Document {
 enum Part {
     Text(Vec<u8>),
     Services(Services),
+    Elements {
+        left: Box<dyn Iterator<Item = Vec<u8>> + Send>,
+        first: bool,
+    },
     Names {
         left: std::vec::IntoIter<Str>,
         first: bool,
@@ -67,6 +71,16 @@ impl Document {
         self
     }
 
+    /// Adds elements, separated by commas, each of which is written when it is its turn.
+    #[cfg(feature = "xds")]
+    pub(super) fn elements(mut self, elements: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Self {
+        self.parts.push_back(Part::Elements {
+            left: Box::new(elements),
+            first: true,
+        });
+        self
+    }
+
     /// Adds all of another one.
     pub(super) fn then(mut self, mut other: Self) -> Self {
         self.parts.append(&mut other.parts);
@@ -84,6 +98,14 @@ impl Document {
                     false
                 }
                 Part::Services(services) => services.step(&mut out),
+                Part::Elements { left, first } => match left.next() {
+                    Some(element) => {
+                        separate(&mut out, first);
+                        out.extend(element);
+                        true
+                    }
+                    None => false,
+                },
                 Part::Names { left, first } => match left.next() {
                     Some(name) => {
                         separate(&mut out, first);

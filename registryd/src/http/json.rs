@@ -249,7 +249,7 @@ impl Serialize for Ports<'_> {
 }
 
 #[derive(Serialize)]
-struct LocalityView<'a> {
+pub(super) struct LocalityView<'a> {
     #[serde(skip_serializing_if = "is_empty")]
     region: &'a str,
     #[serde(skip_serializing_if = "is_empty")]
@@ -259,7 +259,7 @@ struct LocalityView<'a> {
 }
 
 impl<'a> LocalityView<'a> {
-    fn of(locality: &'a Locality) -> Option<Self> {
+    pub(super) fn of(locality: &'a Locality) -> Option<Self> {
         (!locality.is_empty()).then(|| Self {
             region: &locality.region,
             zone: &locality.zone,

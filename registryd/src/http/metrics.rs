@@ -1,5 +1,8 @@
 //! `/metrics`: OpenMetrics, read from discovery when it is asked for. Nothing is counted twice.
 
+#[cfg(feature = "xds")]
+mod xds;
+
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -65,6 +68,10 @@ impl Collector for Scrape {
         }
         self.totals(&mut encoder)?;
         self.latency(&mut encoder)?;
+        #[cfg(feature = "xds")]
+        if let Some(xds) = &self.0.options.xds {
+            xds::encode(xds, &mut encoder)?;
+        }
         self.requests(&mut encoder)
     }
 }

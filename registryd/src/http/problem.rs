@@ -89,7 +89,7 @@ pub(super) async fn no_such_path(uri: Uri) -> Problem {
         StatusCode::NOT_FOUND,
         format!(
             "no such path: {}; there are /v1/services, /v1/services/{{hostname}}, /v1/registries, \
-             /v1/registries/{{id}}, /v1/watch, /healthz, /readyz and /metrics, and to be posted to \
+             /v1/registries/{{id}}, /v1/watch, /v1/xds/clients, /v1/xds/warnings, /v1/xds/resources, /healthz, /readyz and /metrics, and to be posted to \
              /v1/registries/{{id}}/ack and /v1/registries/{{id}}/resync",
             uri.path()
         ),

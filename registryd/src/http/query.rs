@@ -78,12 +78,26 @@ pub(super) fn none(query: Option<&str>) -> Result<(), Problem> {
     parse(query, &[]).map(|_| ())
 }
 
+/// Reads parameters of these names.
+pub(super) fn pairs(query: Option<&str>, known: &[&str]) -> Result<Vec<(String, String)>, Problem> {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs
+        .map(|(name, value)| {
+            if !known.contains(&&*name) {
+                return Err(unknown(&name, known));
+            }
+            if value.is_empty() {
+                // A variable of a script that was not set, most likely.
+                return Err(wrong(&name, &value, "a value"));
+            }
+            Ok((name.into_owned(), value.into_owned()))
+        })
+        .collect()
+}
+
 fn parse(query: Option<&str>, known: &[&str]) -> Result<Query, Problem> {
     let mut parsed = Query::default();
-    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        if !known.contains(&&*name) {
-            return Err(unknown(&name, known));
-        }
+    for (name, value) in pairs(query, known)? {
         parsed.take(&name, &value)?;
     }
     Ok(parsed)
@@ -92,10 +106,6 @@ fn parse(query: Option<&str>, known: &[&str]) -> Result<Query, Problem> {
 impl Query {
     fn take(&mut self, name: &str, value: &str) -> Result<(), Problem> {
         let selection = &mut self.selection;
-        if value.is_empty() {
-            // A variable of a script that was not set, most likely.
-            return Err(wrong(name, value, "a value"));
-        }
         match name {
             "host" => selection.hosts.push(Pattern::new(value.to_ascii_lowercase())),
             "registry" => {
@@ -129,7 +139,8 @@ impl Query {
     }
 }
 
-fn once(name: &str, given: bool) -> Result<(), Problem> {
+/// Refuses a parameter that has been given before.
+pub(super) fn once(name: &str, given: bool) -> Result<(), Problem> {
     if given {
         return Err(
             Problem::bad_request(format!("query parameter {name:?} is given twice")).with("parameter", name),
@@ -138,7 +149,8 @@ fn once(name: &str, given: bool) -> Result<(), Problem> {
     Ok(())
 }
 
-fn wrong(name: &str, found: &str, expected: &str) -> Problem {
+/// A parameter with a value that cannot be used.
+pub(super) fn wrong(name: &str, found: &str, expected: &str) -> Problem {
     Problem::bad_request(format!(
         "query parameter {name:?}: found {found:?}, expected {expected}"
     ))

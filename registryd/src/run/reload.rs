@@ -24,6 +24,8 @@ pub struct Reloader {
     /// Registries that are no longer configured, but stay until those have synced that came in their place.
     leaving: HashMap<RegistryId, (Leaving, Option<Roster>)>,
     fleets: Fleets,
+    #[cfg(feature = "xds")]
+    xds: Option<registry_xds::Xds>,
 }
 
 /// What becomes of one entry.
@@ -43,7 +45,17 @@ impl Reloader {
             discovery,
             leaving: HashMap::new(),
             fleets,
+            #[cfg(feature = "xds")]
+            xds: None,
         }
+    }
+
+    /// With an xDS server, which gets new settings as well.
+    #[cfg(feature = "xds")]
+    #[must_use]
+    pub fn with_xds(mut self, xds: registry_xds::Xds) -> Self {
+        self.xds = Some(xds);
+        self
     }
 
     /// Reads the configuration again and applies it. Where anything is wrong with it, that is logged, and nothing
@@ -83,6 +95,12 @@ impl Reloader {
         self.warn_of_restart(&new);
         if new.merge != self.current.merge {
             self.discovery.set_policies(new.policies()).await;
+        }
+        #[cfg(feature = "xds")]
+        if let (Some(xds), Some(config)) = (&self.xds, &new.xds)
+            && new.xds != self.current.xds
+        {
+            xds.views().reconfigure(config.clone());
         }
         let mut added = Vec::new();
         let mut counts = Counts::default();
@@ -213,6 +231,8 @@ impl Reloader {
             ("start_deadline", new.start_deadline != old.start_deadline),
             ("publish_interval", new.publish_interval != old.publish_interval),
         ];
+        #[cfg(feature = "xds")]
+        let changed = changed.into_iter().chain(super::xds::needs_restart(old, new));
         for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
             tracing::warn!("the change of `{key}` needs a restart");
         }

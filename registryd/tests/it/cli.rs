@@ -43,7 +43,7 @@ async fn a_busy_port_is_a_clear_error() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         errors(&output),
-        format!("error: cannot listen on {address}: Address already in use (os error 98)\n")
+        format!("error: http.listen: cannot listen on {address}: Address already in use (os error 98)\n")
     );
 }
 

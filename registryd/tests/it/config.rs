@@ -70,9 +70,9 @@ cases! {
         SERVICES,
         ["registryd.yaml:5:16: registries[0].consul.http.tls.ca_fil: found the unknown field \"ca_fil\", expected one of", "did you mean \"ca_file\"?"];
     acceptance_7_field_of_a_later_version:
-        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds: { listen: \"127.0.0.1:0\" }\n",
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\ndns: { listen: \"127.0.0.1:0\" }\n",
         SERVICES,
-        ["registryd.yaml:3:1: xds: found the unknown field \"xds\", expected one of"];
+        ["registryd.yaml:3:1: dns: found the unknown field \"dns\", expected one of"];
     acceptance_7_unknown_kind_of_registry:
         "registries:\n  - name: dc1\n    zookeeper: {}\n",
         SERVICES,

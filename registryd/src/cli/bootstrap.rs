@@ -1,0 +1,224 @@
+//! `bootstrap`: all that Envoy or a gRPC client needs to find this daemon.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use registry_core::Locality;
+use registry_xds::{Bootstrap, BootstrapFormat, Kind, Variant, XdsConfig};
+
+use super::{ConfigFile, output};
+use crate::config;
+use crate::error::Error;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BootstrapCommand {
+    /// Print a configuration for Envoy: `registryd bootstrap envoy > envoy.yaml && envoy -c envoy.yaml`
+    Envoy(EnvoyArgs),
+    /// Print a bootstrap for gRPC, to be named by the variable GRPC_XDS_BOOTSTRAP
+    Grpc(NodeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EnvoyArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// The port of 127.0.0.1 at which Envoy is administrated
+    #[arg(long, value_name = "PORT", default_value_t = 15000, value_parser = clap::value_parser!(u16).range(1..))]
+    admin_port: u16,
+    /// Do without administration
+    #[arg(long, conflicts_with = "admin_port")]
+    no_admin: bool,
+    /// Speak delta xDS, which is the default
+    #[arg(long, conflicts_with = "sotw")]
+    delta: bool,
+    /// Speak state-of-the-world xDS
+    #[arg(long)]
+    sotw: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Yaml)]
+    format: Format,
+    /// The name that the server's certificate has to have; that of --server unless set
+    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    tls_name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NodeArgs {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The node's id; the name of this host unless set
+    #[arg(long, value_name = "ID")]
+    node_id: Option<String>,
+    /// The group of nodes that it belongs to
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    node_cluster: String,
+    /// The region it runs in
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    region: String,
+    /// The zone it runs in
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    zone: String,
+    /// The part of the zone it runs in
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    sub_zone: String,
+    /// The network it is in: endpoints of others are reached through their gateways
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+    /// A pattern for hostnames that it wants, such as "*.mesh.internal"; may be repeated; all unless set
+    #[arg(long, value_name = "PATTERN")]
+    service: Vec<String>,
+    /// The daemon, as the node reaches it; may be repeated, the preferred one first; what `xds.listen` says unless set
+    #[arg(long, value_name = "HOST:PORT")]
+    server: Vec<String>,
+    /// File with the authorities of the server's certificate, on the node's machine
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// File with the node's own certificate, on its machine
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    tls_cert: Option<PathBuf>,
+    /// File with its key, on its machine
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// As people read it, with a comment on how to run Envoy
+    Yaml,
+    /// As programs read it
+    Json,
+}
+
+pub(super) fn print(command: BootstrapCommand) -> Result<(), Error> {
+    let (bootstrap, format) = match command {
+        BootstrapCommand::Envoy(args) => {
+            let mut bootstrap = args.node.bootstrap(Kind::Envoy)?;
+            if args.sotw {
+                bootstrap.variant = Variant::Sotw;
+            }
+            if !args.no_admin {
+                let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                bootstrap.admin = Some(SocketAddr::new(loopback, args.admin_port));
+            }
+            bootstrap.tls_name = args.tls_name;
+            (bootstrap, args.format)
+        }
+        BootstrapCommand::Grpc(args) => (args.bootstrap(Kind::Grpc)?, Format::Json),
+    };
+    let format = match format {
+        Format::Yaml => BootstrapFormat::Yaml,
+        Format::Json => BootstrapFormat::Json,
+    };
+    output::print(&bootstrap.render(format))
+}
+
+impl NodeArgs {
+    fn bootstrap(self, kind: Kind) -> Result<Bootstrap, Error> {
+        let config = config::load(&self.config.source()?)?;
+        let Some(xds) = &config.xds else {
+            return Err(Error::Usage(
+                "the configuration has no section `xds`, expected one such as xds: { listen: \"127.0.0.1:7381\" }"
+                    .to_owned(),
+            ));
+        };
+        let servers = self.servers(xds)?;
+        let tls_client = self.tls_client(xds)?;
+        for (name, value) in [
+            ("--node-cluster", Some(&self.node_cluster)),
+            ("--node-id", self.node_id.as_ref()),
+        ] {
+            if value.is_some_and(String::is_empty) {
+                return Err(Error::Usage(format!(
+                    "{name}: found nothing, expected a name, as Envoy asks nobody without one"
+                )));
+            }
+        }
+        Ok(Bootstrap {
+            kind,
+            servers,
+            variant: match kind {
+                Kind::Envoy => Variant::Delta,
+                Kind::Grpc => Variant::Sotw,
+            },
+            node_id: self.node_id.unwrap_or_else(host_name),
+            node_cluster: self.node_cluster,
+            locality: Locality {
+                region: self.region.into(),
+                zone: self.zone.into(),
+                sub_zone: self.sub_zone.into(),
+            },
+            network: self.network,
+            services: self.service,
+            admin: None,
+            tls_ca: self.tls_ca,
+            tls_name: None,
+            tls_client,
+        })
+    }
+
+    /// Where the daemon is, seen from the node.
+    fn servers(&self, xds: &XdsConfig) -> Result<Vec<String>, Error> {
+        if let Some(wrong) = self.server.iter().find(|server| !is_server(server)) {
+            return Err(Error::Usage(format!(
+                "--server: found {wrong:?}, expected a host and a port such as registryd.mesh.internal:7381"
+            )));
+        }
+        if !self.server.is_empty() {
+            return Ok(self.server.clone());
+        }
+        let listen = xds.listen;
+        let problem = if listen.ip().is_unspecified() {
+            "is no address that a node can reach"
+        } else if listen.port() == 0 {
+            "has a port that only the running daemon knows"
+        } else {
+            return Ok(vec![listen.to_string()]);
+        };
+        Err(Error::Usage(format!(
+            "xds.listen: {listen} {problem}, expected --server with one such as registryd.mesh.internal:7381"
+        )))
+    }
+
+    /// The node's certificate and key, where the server wants one.
+    fn tls_client(&self, xds: &XdsConfig) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+        if let Some(tls) = &xds.tls {
+            let missing = |setting: &str, expected: &str| {
+                Err(Error::Usage(format!(
+                    "the configuration has {setting}, expected {expected} with files on the node's machine"
+                )))
+            };
+            if self.tls_ca.is_none() {
+                return missing("xds.tls", "--tls-ca");
+            }
+            if tls.client_ca.is_some() && self.tls_cert.is_none() {
+                return missing("xds.tls.client_ca", "--tls-cert and --tls-key");
+            }
+        }
+        Ok(self.tls_cert.clone().zip(self.tls_key.clone()))
+    }
+}
+
+fn is_server(server: &str) -> bool {
+    let Some((host, port)) = server.rsplit_once(':') else {
+        return false;
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host_fits = match bracketed {
+        Some(host) => host.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
+            !host.is_empty() && host.bytes().all(fits)
+        }
+    };
+    host_fits && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// The name of this host, which is where Envoy runs in most cases.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "node".to_owned(),
+        name => name.to_owned(),
+    }
+}
