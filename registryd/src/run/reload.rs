@@ -100,7 +100,8 @@ impl Reloader {
         if let (Some(xds), Some(config)) = (&self.xds, &new.xds)
             && new.xds != self.current.xds
         {
-            xds.views().reconfigure(config.clone());
+            let settings = super::xds::applicable(config, &xds.views().config());
+            xds.reconfigure(settings).map_err(Error::Xds)?;
         }
         let mut added = Vec::new();
         let mut counts = Counts::default();
