@@ -67,15 +67,14 @@ impl Names {
         if !now.is_empty() {
             self.services.insert(hostname.clone(), now);
         }
-        self.settle(doubtful, set, warnings)
+        self.settle(hostname, &doubtful, set, warnings)
     }
 
     /// The service is gone. Returns whether the set changed.
     pub(super) fn remove(&mut self, hostname: &Str, set: &mut ResourceSet, warnings: &mut Warnings) -> bool {
         let old = self.services.remove(hostname).unwrap_or_default();
         let doubtful = self.take_back(hostname, &old);
-        warnings.set(hostname, Origin::Name, Vec::new());
-        self.settle(doubtful, set, warnings)
+        self.settle(hostname, &doubtful, set, warnings)
     }
 
     fn take_back(&mut self, hostname: &Str, old: &[Arc<Resource>]) -> BTreeSet<Name> {
@@ -91,10 +90,17 @@ impl Names {
         names
     }
 
-    fn settle(&self, doubtful: BTreeSet<Name>, set: &mut ResourceSet, warnings: &mut Warnings) -> bool {
+    /// Settles who has these names, after a change to that service.
+    fn settle(
+        &self,
+        hostname: &Str,
+        doubtful: &BTreeSet<Name>,
+        set: &mut ResourceSet,
+        warnings: &mut Warnings,
+    ) -> bool {
         let mut changed = false;
-        let mut told: BTreeSet<&Str> = BTreeSet::new();
-        for name in &doubtful {
+        let mut told = BTreeSet::from([hostname]);
+        for name in doubtful {
             changed |= match self.holder(name) {
                 Some((_, resource)) => set.insert(resource.clone()),
                 None => set.remove(name.0, &name.1),
