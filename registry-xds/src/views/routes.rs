@@ -4,7 +4,7 @@
 //! it, then one whose alias it is, then the oldest, then the first in the alphabet. Each virtual host is encoded once for
 //! as long as it stays, so that one more costs a copy of the others' bytes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use registry_core::{Service, Str, Timestamp};
@@ -49,11 +49,15 @@ struct Table {
 impl Routes {
     /// These are all virtual hosts of a service.
     pub(super) fn put(&mut self, service: &Service, mut hosts: Vec<VirtualHost>) {
-        for domain in hosts.iter_mut().flat_map(|host| &mut host.domains) {
-            // Envoy compares them without case.
-            if domain.bytes().any(|c| c.is_ascii_uppercase()) {
-                *domain = domain.to_ascii_lowercase().into();
-            }
+        for host in &mut hosts {
+            let mut seen = HashSet::with_capacity(host.domains.len());
+            host.domains.retain_mut(|domain| {
+                // Envoy compares them without case.
+                if domain.bytes().any(|c| c.is_ascii_uppercase()) {
+                    *domain = domain.to_ascii_lowercase().into();
+                }
+                seen.insert(domain.clone())
+            });
         }
         let distances =
             |host: &VirtualHost| host.domains.iter().map(|name| distance(name, service)).collect();
@@ -150,18 +154,17 @@ impl Routes {
                 };
                 let mut domains: Vec<&Str> = Vec::with_capacity(host.domains.len());
                 for domain in &host.domains {
-                    let winner = table.domains.get(domain).and_then(|ranks| ranks.first());
-                    match winner {
-                        Some(winner) if winner.hostname == hostname => {
-                            if winner.index == index && !domains.contains(&domain) {
-                                domains.push(domain);
-                            }
-                        }
-                        Some(winner) => lost.push(format!(
+                    let ranks = table.domains.get(domain);
+                    let Some(winner) = ranks.and_then(|ranks| ranks.first()) else {
+                        continue;
+                    };
+                    if winner.hostname != hostname {
+                        lost.push(format!(
                             "domain {domain} of {} leads to {}",
                             host.routes, winner.hostname
-                        )),
-                        None => {}
+                        ));
+                    } else if winner.index == index {
+                        domains.push(domain);
                     }
                 }
                 let key = (host.name.clone(), hostname.clone(), index);
