@@ -1,6 +1,7 @@
 //! One view at one moment, and how it follows its services.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use registry_core::{Delta, Pattern, Service, Snapshot, Str};
@@ -102,12 +103,21 @@ impl State {
         if !self.exports.has(hostname) {
             return self.remove(hostname);
         }
+        let translated = catch_unwind(AssertUnwindSafe(|| {
+            (self.translate)(service, &self.view, &self.config)
+        }));
+        let Ok(translation) = translated else {
+            // A mistake of ours, met in one service of thousands, is no reason to leave the others unserved.
+            tracing::error!(service = %hostname, "a translation broke; what the service had before is kept");
+            let problem = "its translation broke, and what it had before is kept".to_owned();
+            return self.warnings.set(hostname, Origin::Service, vec![problem]);
+        };
         let Translation {
             resources,
             virtual_hosts,
             listeners,
             warnings,
-        } = (self.translate)(service, &self.view, &self.config);
+        } = translation;
         self.changed |= self
             .names
             .put(service, resources, &self.pool, &mut self.set, &mut self.warnings);
