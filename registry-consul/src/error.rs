@@ -9,16 +9,6 @@ use registry_http::{RedactedUrl, Response};
 /// ever asking again.
 pub(crate) const LONGEST_REST: Duration = Duration::from_secs(10 * 60);
 
-/// What came from a server, fit for a message: on one line, and no longer than that.
-pub(crate) fn short(text: &str, most: usize) -> String {
-    let shown = text.chars().take(most);
-    let mut short: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(most).is_some() {
-        short.push('…');
-    }
-    short
-}
-
 /// What can go wrong with a Consul registry.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -107,5 +107,5 @@ pub use registry::{Control, EventStream, Meter, PortDefaults, Resync, ServiceReg
 pub use snapshot::{Delta, Lookup, Snapshot};
 pub use static_registry::{StaticHandle, StaticRegistry};
 pub use status::{DegradedScope, HeldBack, LastError, OutageStatus, Phase, RegistryStatus, RegistrySummary};
-pub use text::{Interner, Str};
+pub use text::{Interner, Str, short};
 pub use trie::{Entry, NameMap};

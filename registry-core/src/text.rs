@@ -102,6 +102,27 @@ impl fmt::Display for Str {
     }
 }
 
+/// What came from elsewhere (a server, a file), fit for a message: on one line, and no longer than `most` characters and
+/// a sign that there was more.
+///
+/// Whatever a message quotes goes through this. Control characters become spaces, so that nobody writes lines of their own
+/// into a log, and an answer of megabytes is no message of megabytes.
+///
+/// ```
+/// use registry_core::short;
+///
+/// assert_eq!(short("no leader\n", 40), "no leader ");
+/// assert_eq!(short("<html><body>Bad Gateway</body></html>", 12), "<html><body>…");
+/// ```
+pub fn short(text: &str, most: usize) -> String {
+    let shown = text.chars().take(most);
+    let mut short: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(most).is_some() {
+        short.push('…');
+    }
+    short
+}
+
 /// Makes equal values one allocation. A backend keeps one beside its decoder and hands every value through it.
 ///
 /// What nothing else holds any more is swept out whenever a table has doubled since the last sweep, so an interner
@@ -193,6 +214,16 @@ impl Counted for Str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_quoted_stays_on_its_line_and_within_its_length() {
+        assert_eq!(short("", 0), "");
+        assert_eq!(short("abc", 3), "abc");
+        assert_eq!(short("abcd", 3), "abc…");
+        assert_eq!(short("a", 0), "…");
+        assert_eq!(short("a\r\n\u{1b}[31m\u{85}b", 20), "a   [31m b");
+        assert_eq!(short("größer", 4), "größ…", "characters, not bytes");
+    }
 
     #[test]
     fn values_that_nobody_holds_are_swept() {

@@ -2,22 +2,13 @@
 
 use std::time::Duration;
 
+pub(crate) use registry_core::short;
 use registry_core::{ErrorKind, RegistryError};
 use registry_http::RedactedUrl;
 
 /// The longest rest that a server is granted. Its word is not taken for more: a wrong number would keep the registry from
 /// ever asking again.
 pub(crate) const LONGEST_REST: Duration = Duration::from_secs(10 * 60);
-
-/// What came from a server, fit for a message: on one line, and no longer than that.
-pub(crate) fn short(text: &str, most: usize) -> String {
-    let shown = text.chars().take(most);
-    let mut short: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(most).is_some() {
-        short.push('…');
-    }
-    short
-}
 
 /// What can go wrong with a Eureka registry.
 #[derive(Debug, thiserror::Error)]

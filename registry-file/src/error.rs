@@ -151,16 +151,6 @@ impl From<Error> for RegistryError {
     }
 }
 
-/// What stands in a file, fit for a message: on one line, and no longer than that.
-pub(crate) fn short(text: &str, most: usize) -> String {
-    let shown = text.chars().take(most);
-    let mut short: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(most).is_some() {
-        short.push('…');
-    }
-    short
-}
-
 /// All that is wrong with one file as one error: the first one, and how many more there are.
 pub(crate) fn summary(mut errors: Vec<Error>) -> RegistryError {
     let more = errors.len().saturating_sub(1);

@@ -10,11 +10,11 @@ use std::collections::hash_map::Entry;
 
 use registry_core::{
     Address, Interner, Labels, PortDefaults, Resolution, ServiceId, ServiceMeta, ServicePort, ServiceRecord,
-    Str, Transport, Vip,
+    Str, Transport, Vip, short,
 };
 
 use self::judge::{Judge, Path};
-use crate::error::{Error, short};
+use crate::error::Error;
 use crate::wire::{self, At, Document, Items, Maybe, Pairs, Position, Word};
 
 /// Beyond this many errors nobody reads on.

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Request, header};
-use registry_core::{ErrorKind, RegistryError, async_trait};
+use registry_core::{ErrorKind, RegistryError, async_trait, short};
 use tokio::time::{Instant, timeout_at};
 
 use self::body::Pieces;
@@ -29,7 +29,7 @@ use self::session::{Session, Settings};
 use self::source::Source;
 use self::stamp::Stamps;
 use crate::config::KubernetesConfig;
-use crate::error::{Error, short};
+use crate::error::Error;
 use crate::transport::{Ask, Body, Class, Form, Refusal, Transport};
 
 mod body;

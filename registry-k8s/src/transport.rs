@@ -10,10 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use registry_core::{ErrorKind, RegistryError, async_trait};
+use registry_core::{ErrorKind, RegistryError, async_trait, short};
 use serde::Deserialize;
-
-use crate::error::short;
 
 /// The longest rest that a server is granted, whatever it asks for.
 const LONGEST_REST: Duration = Duration::from_secs(600);

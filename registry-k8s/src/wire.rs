@@ -8,10 +8,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
+use registry_core::short;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, de};
-
-use crate::error::short;
 
 /// A text; `null` is the empty one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

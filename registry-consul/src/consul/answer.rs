@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use registry_core::short;
 use registry_http::Response;
 
 use super::config::ConsulConfig;
 use super::wire::{AgentConfig, AgentSelf, CheckState, Instance};
-use crate::error::{Error, short};
+use crate::error::Error;
 
 /// What the headers of an answer say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

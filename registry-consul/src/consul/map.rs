@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use registry_core::{
     Address, Endpoint, Health, Interner, Labels, Locality, PortDefaults, ServiceId, ServiceMeta, ServicePort,
-    ServiceRecord,
+    ServiceRecord, short,
 };
 
 use super::wire::{Check, Instance};
-use crate::error::short;
 
 /// How to read instances.
 #[derive(Debug, Clone, Copy)]

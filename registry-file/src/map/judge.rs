@@ -5,8 +5,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use registry_core::short;
+
 use super::MAX_ERRORS;
-use crate::error::{Error, short};
+use crate::error::Error;
 use crate::wire::{At, Fields, Items, Maybe, Pairs, Position, Word};
 
 /// The way to a value, made text only where something is wrong with it.

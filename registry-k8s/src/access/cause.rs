@@ -3,9 +3,8 @@
 use std::error::Error as StdError;
 use std::io;
 
+use registry_core::short;
 use rustls::{AlertDescription, CertificateError};
-
-use crate::error::short;
 
 /// What went wrong below HTTP.
 #[derive(Debug, PartialEq, Eq)]

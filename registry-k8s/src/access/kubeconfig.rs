@@ -5,8 +5,9 @@ use std::io::Read;
 use std::path::Path;
 
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
+use registry_core::short;
 
-use crate::error::{Error, short};
+use crate::error::Error;
 
 /// More than any kubeconfig has that leads to hundreds of clusters.
 const MOST_BYTES: u64 = 16 << 20;

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use kube::config::{Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
+use registry_core::short;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
@@ -14,7 +15,6 @@ use tokio::process::{Child, Command};
 
 use super::date;
 use crate::base64;
-use crate::error::short;
 
 const VERSIONS: [&str; 2] = [
     "client.authentication.k8s.io/v1",

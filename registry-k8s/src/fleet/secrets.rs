@@ -6,11 +6,10 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry_core::{Control, ErrorKind, RegistryError, async_trait};
+use registry_core::{Control, ErrorKind, RegistryError, async_trait, short};
 use tokio::time::Instant;
 
 use crate::config::{KubernetesConfig, SecretsConfig};
-use crate::error::short;
 use crate::transport::{Form, Transport};
 use crate::watch::{Feed, Manner, Resource, Told};
 

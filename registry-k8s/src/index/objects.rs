@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use registry_core::{ErrorKind, RegistryError, ServiceId, Str};
+use registry_core::{ErrorKind, RegistryError, ServiceId, Str, short};
 use tokio::time::Instant;
 
 use super::locality::is_plain;
 use super::service::{Object, Service, Slice, Until};
 use super::shelf::Shelf;
 use super::{Index, Kind, Listing, Part, Source, Unreadable, Version};
-use crate::error::short;
 use crate::map::endpoints::Surroundings;
 use crate::{map, wire};
 

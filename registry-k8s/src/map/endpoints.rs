@@ -1,10 +1,9 @@
 //! The endpoints of a slice.
 
-use registry_core::{Address, Addresses, Endpoint, EndpointBuilder, Interner, Locality, Str};
+use registry_core::{Address, Addresses, Endpoint, EndpointBuilder, Interner, Locality, Str, short};
 
 use super::ports::SlicePort;
 use super::{health, status, text};
-use crate::error::short;
 use crate::index::Mapping;
 use crate::wire::{self, AddressType};
 

@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use registry_core::short;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
-
-use crate::error::short;
 
 /// What a line says. `version` is the resource version that a later watch may start from, where the object tells it.
 #[derive(Debug, PartialEq, Eq)]

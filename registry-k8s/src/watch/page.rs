@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use registry_core::{ErrorKind, RegistryError};
+use registry_core::{ErrorKind, RegistryError, short};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::event::fault;
-use crate::error::short;
 use crate::transport::Refusal;
 use crate::wire::read;
 

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use registry_core::{ErrorKind, RegistryError, Str};
+use registry_core::{ErrorKind, RegistryError, Str, short};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
 use crate::base64;
 use crate::config::SecretsConfig;
-use crate::error::short;
 use crate::fleet::kubeconfig::{Candidate, Kubeconfig, MAX_MEMBERS, MAX_TOTAL_BYTES};
 
 /// Secrets of one namespace.
