@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use registry_core::{ErrorKind, RegistryError};
+use registry_core::{ErrorKind, LONGEST_REST, RegistryError};
 use registry_http::{RedactedUrl, Response};
-
-/// The longest rest that a server is granted. Its word is not taken for more: a wrong number would keep the registry from
-/// ever asking again.
-pub(crate) const LONGEST_REST: Duration = Duration::from_secs(10 * 60);
 
 /// What can go wrong with a Consul registry.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+/// The longest rest that a registry is granted, whatever it asks for. Its word is not taken for more: a wrong number, or a
+/// malicious one, would keep it from ever being asked again.
+pub const LONGEST_REST: Duration = Duration::from_secs(10 * 60);
+
 /// How long to wait before the next attempt: a random part of a span that doubles from one failure to the next.
 ///
 /// Full jitter spreads the clients of a registry that just came back over the whole span.

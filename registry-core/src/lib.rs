@@ -85,7 +85,7 @@ mod trie;
 
 pub use async_trait::async_trait;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, LONGEST_REST};
 pub use counted::Counted;
 pub use discovery::{Changes, Discovery, DiscoveryBuilder, Latency};
 pub use endpoint_set::EndpointSet;

@@ -12,7 +12,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, LONGEST_REST};
 use crate::discovery::Input;
 use crate::error::{ErrorKind, RegistryError};
 use crate::event::Event;
@@ -22,9 +22,6 @@ use crate::status::Live;
 
 /// A watch that says nothing at all for this many freshness bounds is taken for dead and opened again.
 const SILENCE: u32 = 2;
-
-/// No registry is left alone for longer, whatever it asks for.
-const LONGEST_REST: Duration = Duration::from_secs(600);
 
 pub(crate) struct Supervisor {
     pub(crate) id: RegistryId,

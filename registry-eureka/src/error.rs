@@ -6,10 +6,6 @@ pub(crate) use registry_core::short;
 use registry_core::{ErrorKind, RegistryError};
 use registry_http::RedactedUrl;
 
-/// The longest rest that a server is granted. Its word is not taken for more: a wrong number would keep the registry from
-/// ever asking again.
-pub(crate) const LONGEST_REST: Duration = Duration::from_secs(10 * 60);
-
 /// What can go wrong with a Eureka registry.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

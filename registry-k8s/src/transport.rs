@@ -10,11 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use registry_core::{ErrorKind, RegistryError, async_trait, short};
+use registry_core::{ErrorKind, LONGEST_REST, RegistryError, async_trait, short};
 use serde::Deserialize;
-
-/// The longest rest that a server is granted, whatever it asks for.
-const LONGEST_REST: Duration = Duration::from_secs(600);
 
 /// How objects are to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use registry_core::fuzzing::{Target, check_error, check_message, check_record, check_same};
-use registry_core::{Interner, PortDefaults, RegistryError, ServiceRecord};
+use registry_core::{Interner, LONGEST_REST, PortDefaults, RegistryError, ServiceRecord};
 use registry_http::Response;
 use registry_http::fuzzing::response;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use super::detector::{Changed, Detector};
 use super::map::{self, Mapping};
 use super::tracked::next_index;
 use super::wire::Instance;
-use crate::error::{Error, LONGEST_REST};
+use crate::error::Error;
 
 /// The targets of this crate.
 pub const TARGETS: &[Target] = &[

@@ -1,10 +1,11 @@
 //! What it means where a server answers with anything but 200.
 
+use registry_core::LONGEST_REST;
 use registry_http::Response;
 
 use super::Fetch;
 use crate::config::{base_of, shown};
-use crate::error::{Error, LONGEST_REST, short};
+use crate::error::{Error, short};
 
 /// The usual base URLs, for who has another one.
 const BASES: &str =

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use registry_core::LONGEST_REST;
 use registry_http::RedactedUrl;
 use tokio::time::{Instant, sleep};
 
 use super::{Answer, Fetch, Transport};
-use crate::error::{Error, LONGEST_REST};
+use crate::error::Error;
 use crate::grid::Poll;
 
 /// What servers answer.
