@@ -144,29 +144,8 @@ impl From<Error> for RegistryError {
             _ => None,
         };
         let message = error.to_string();
-        let registry_error = RegistryError::new(kind, message).with_retry_after(retry_after);
-        match std::error::Error::source(&error) {
-            Some(_) => registry_error.with_source(Cause(error)),
-            None => registry_error,
-        }
-    }
-}
-
-/// The causes behind an error whose own message was told already.
-#[derive(Debug)]
-struct Cause(Error);
-
-impl std::fmt::Display for Cause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match std::error::Error::source(&self.0) {
-            Some(source) => std::fmt::Display::fmt(source, f),
-            None => std::fmt::Display::fmt(&self.0, f),
-        }
-    }
-}
-
-impl std::error::Error for Cause {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.0).and_then(std::error::Error::source)
+        Self::new(kind, message)
+            .with_retry_after(retry_after)
+            .with_causes_of(error)
     }
 }

@@ -1,6 +1,7 @@
 //! Errors: of registries, and of this crate.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::time::Duration;
 
 use crate::model::RegistryId;
@@ -89,6 +90,25 @@ impl RegistryError {
         self
     }
 
+    /// The causes of an error whose own message this one tells already, as a backend does that turns its errors into these.
+    ///
+    /// ```
+    /// use registry_core::{ErrorKind, RegistryError};
+    ///
+    /// let cause = RegistryError::new(ErrorKind::Malformed, "found a comma");
+    /// let error = RegistryError::new(ErrorKind::Malformed, "the answer cannot be read").with_source(cause);
+    /// let told = RegistryError::new(ErrorKind::Malformed, format!("GET /apps: {error}")).with_causes_of(error);
+    /// assert_eq!(told.report(), "GET /apps: the answer cannot be read: found a comma");
+    /// ```
+    #[must_use]
+    pub fn with_causes_of(self, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let error = error.into();
+        if error.source().is_none() {
+            return self;
+        }
+        self.with_source(Causes(error))
+    }
+
     /// How long the registry asked to be left alone; the next attempt waits at least this.
     #[must_use]
     pub fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
@@ -109,6 +129,28 @@ impl RegistryError {
     /// The message and those of all causes, joined by colons.
     pub fn report(&self) -> String {
         report(self)
+    }
+}
+
+/// An error that stands for its first cause: its own message was told already.
+#[derive(Debug)]
+struct Causes(Box<dyn StdError + Send + Sync>);
+
+impl Causes {
+    fn first(&self) -> &(dyn StdError + 'static) {
+        self.0.source().unwrap_or(&*self.0)
+    }
+}
+
+impl fmt::Display for Causes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.first(), f)
+    }
+}
+
+impl StdError for Causes {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.first().source()
     }
 }
 
@@ -155,4 +197,26 @@ pub(crate) fn report(error: &dyn StdError) -> String {
         cause = error.source();
     }
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(message: &str) -> RegistryError {
+        RegistryError::new(ErrorKind::Internal, message)
+    }
+
+    #[test]
+    fn causes_of_an_error_are_told_without_the_error_itself() {
+        let nested = error("a").with_source(error("b").with_source(error("c")));
+        let told = error("x").with_causes_of(nested);
+        assert_eq!(told.report(), "x: b: c");
+        let cause = told.source().unwrap();
+        assert_eq!(
+            (cause.to_string(), report(cause)),
+            ("b".to_owned(), "b: c".to_owned())
+        );
+        assert!(error("x").with_causes_of(error("a")).source().is_none());
+    }
 }
