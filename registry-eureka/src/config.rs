@@ -7,13 +7,13 @@ use std::fmt;
 use std::time::Duration;
 
 use registry_core::{Guard, Pattern, duration};
-use registry_http::{Credential, CredentialConfig, HttpConfig, Placement};
+use registry_http::{Credential, CredentialConfig, HttpConfig, Placement, bare_url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use url::{bare, check_url, has_user};
 pub(crate) use url::{base_of, shown};
+use url::{check_url, has_user};
 
 /// Settings of one Eureka registry: the servers of one region, which replicate to each other.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -229,7 +229,7 @@ impl EurekaConfig {
     /// What is watched, without secrets: the same text for the same servers.
     pub(crate) fn target(&self) -> String {
         let servers = self.servers();
-        let mut urls: Vec<String> = servers.iter().map(|server| bare(&server.url)).collect();
+        let mut urls: Vec<String> = servers.iter().map(|server| bare_url(&server.url)).collect();
         urls.sort_unstable();
         urls.dedup();
         let mut target = urls.join(" ");
@@ -338,7 +338,7 @@ fn wrong<T>(field: &'static str, problem: impl Into<String>) -> Result<T, Error>
 /// Shows no user name and no password: they may stand in the URLs.
 impl fmt::Debug for EurekaConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hide = |urls: &[String]| -> Vec<String> { urls.iter().map(|url| bare(url)).collect() };
+        let hide = |urls: &[String]| -> Vec<String> { urls.iter().map(|url| bare_url(url)).collect() };
         // All of them by name, so that none is forgotten.
         let Self {
             urls,

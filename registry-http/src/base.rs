@@ -185,6 +185,30 @@ pub fn encode_segment(segment: &str) -> Cow<'_, str> {
     utf8_percent_encode(segment, SEGMENT).into()
 }
 
+/// A base URL as its server is told apart by: without user name, password, query, default port and final slash, its
+/// scheme and host in lower case. Empty where it cannot be read, as nothing of it may be shown then.
+///
+/// ```
+/// use registry_http::bare_url;
+///
+/// assert_eq!(bare_url("HTTPS://user:secret@Host:443/base/"), "https://host/base");
+/// assert_eq!(bare_url("http://10.0.0.7:8500"), "http://10.0.0.7:8500");
+/// assert_eq!(bare_url("http://user:secret@ho st"), "");
+/// ```
+pub fn bare_url(url: &str) -> String {
+    let Ok(parsed) = url.trim().parse::<http::Uri>() else {
+        return String::new();
+    };
+    let scheme = parsed.scheme_str().unwrap_or_default().to_ascii_lowercase();
+    let host = parsed.host().unwrap_or_default().to_ascii_lowercase();
+    let port = match (scheme.as_str(), parsed.port_u16()) {
+        ("http", Some(80)) | ("https", Some(443)) | (_, None) => String::new(),
+        (_, Some(port)) => format!(":{port}"),
+    };
+    let path = parsed.path().trim_end_matches('/');
+    format!("{scheme}://{host}{port}{path}")
+}
+
 fn without_userinfo(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, rest)) => format!("***@{rest}"),

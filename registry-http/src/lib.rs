@@ -72,7 +72,7 @@ mod stamp;
 mod tls;
 
 pub use crate::{
-    base::{RedactedUrl, encode_segment},
+    base::{RedactedUrl, bare_url, encode_segment},
     client::{BaseStatus, HttpClient, HttpClientBuilder, Observation, Observer},
     config::{HttpConfig, TlsConfig},
     credential::{BasicConfig, Credential, CredentialConfig, Placement},

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use registry_core::Pattern;
 use registry_core::duration;
-use registry_http::{Credential, HttpConfig, Placement};
+use registry_http::{Credential, HttpConfig, Placement, bare_url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -115,22 +115,6 @@ const OWN: [&str; 11] = [
 /// Parameters that lead to other services of the same names.
 const WHERE: [&str; 4] = ["ns", "partition", "peer", "sg"];
 
-/// A base URL as a server would be told apart by: without user name, password, default port and final slash.
-fn bare(url: &str) -> String {
-    let Ok(parsed) = url.trim().parse::<http::Uri>() else {
-        // It is refused where it is used; here nothing of it may be shown.
-        return String::new();
-    };
-    let scheme = parsed.scheme_str().unwrap_or_default().to_ascii_lowercase();
-    let host = parsed.host().unwrap_or_default().to_ascii_lowercase();
-    let port = match (scheme.as_str(), parsed.port_u16()) {
-        ("http", Some(80)) | ("https", Some(443)) | (_, None) => String::new(),
-        (_, Some(port)) => format!(":{port}"),
-    };
-    let path = parsed.path().trim_end_matches('/');
-    format!("{scheme}://{host}{port}{path}")
-}
-
 impl ConsulConfig {
     /// The URLs to ask, the preferred one first.
     pub(crate) fn urls(&self) -> Vec<String> {
@@ -143,7 +127,7 @@ impl ConsulConfig {
 
     /// What is watched, without secrets: the same text for the same data centre behind the same addresses.
     pub(crate) fn target(&self) -> String {
-        let mut urls: Vec<String> = self.urls().iter().map(|url| bare(url)).collect();
+        let mut urls: Vec<String> = self.urls().iter().map(|url| bare_url(url)).collect();
         urls.sort_unstable();
         urls.dedup();
         let mut target = urls.join(" ");

@@ -79,19 +79,3 @@ pub(crate) fn base_of(url: &str) -> Option<String> {
     let at = (3..segments.len()).find(is_of_a_request)?;
     Some(segments[..at].join("/"))
 }
-
-/// A base URL as a server would be told apart by: without user name, password, default port and final slash.
-pub(super) fn bare(url: &str) -> String {
-    let Ok(parsed) = url.trim().parse::<http::Uri>() else {
-        // It is refused where it is used; here nothing of it may be shown.
-        return String::new();
-    };
-    let scheme = parsed.scheme_str().unwrap_or_default().to_ascii_lowercase();
-    let host = parsed.host().unwrap_or_default().to_ascii_lowercase();
-    let port = match (scheme.as_str(), parsed.port_u16()) {
-        ("http", Some(80)) | ("https", Some(443)) | (_, None) => String::new(),
-        (_, Some(port)) => format!(":{port}"),
-    };
-    let path = parsed.path().trim_end_matches('/');
-    format!("{scheme}://{host}{port}{path}")
-}
