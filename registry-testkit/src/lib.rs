@@ -14,7 +14,7 @@
 //!
 //!  conformance: does a backend keep its contract? · scripted: a backend that does as it is told
 //!  servers: where they are installed · ports: where they listen · wait: deadlines · sockets: connections
-//!  witness: what was ever missing of what is published
+//!  witness: what was ever missing of what is published · log: what is logged
 //! ```
 //!
 //! Nothing that a test starts outlives it, and nothing is waited for without a deadline. A server that is not
@@ -109,6 +109,7 @@ pub mod eureka;
 mod files;
 mod json;
 pub mod kubernetes;
+pub mod log;
 pub mod ports;
 mod process;
 pub mod proxy;

@@ -11,7 +11,6 @@ mod index;
 mod leader;
 mod limits;
 mod listing;
-mod log;
 mod order;
 mod secrets;
 mod stalled;

@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use registry_testkit::log::Everything;
 use registry_testkit::{Exchange, FaultProxy, ReplayServer, wait};
 use serde_json::{Value, json};
 
 use crate::support::DEADLINE;
-use crate::support::log::Everything;
 
 const APPS: &str = "/eureka/apps";
 const DELTA: &str = "/eureka/apps/delta";

@@ -2,7 +2,6 @@
 
 pub(crate) mod delays;
 pub(crate) mod gate;
-pub(crate) mod log;
 pub(crate) mod servers;
 
 use std::sync::Arc;

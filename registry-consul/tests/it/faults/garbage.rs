@@ -1,10 +1,10 @@
 //! Answers that are broken, or not what was asked for.
 
 use registry_core::ErrorKind;
+use registry_testkit::log::Everything;
 use registry_testkit::{Exchange, Fault, Match, Rule};
 use serde_json::{Value, json};
 
-use super::log::Everything;
 use super::{
     FakeConsul, current, degraded, health, health_path, instance, instances, short, until_degraded,
     until_healthy, until_passing, with_service,

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use registry_core::{ErrorKind, ServiceRegistry as _};
+use registry_testkit::log::Everything;
 use registry_testkit::{Fault, Match, Rule};
 
-use super::log::Everything;
 use super::{FakeConsul, instances, short, until_degraded, until_healthy, until_passing};
 use crate::support::real::until_true;
 use crate::support::{discover, status};

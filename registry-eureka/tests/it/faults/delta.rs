@@ -1,11 +1,11 @@
 //! Deltas: applied as they come, and done without where there are none.
 
+use registry_testkit::log::Everything;
 use registry_testkit::{Exchange, Fault, Match, Rule};
 use serde_json::json;
 
 use super::watching::{config, discover, until_healthy, until_statuses, until_true};
 use super::{DELTA, FakeEureka};
-use crate::support::log::Everything;
 use crate::support::{service, status};
 
 #[tokio::test(flavor = "multi_thread")]

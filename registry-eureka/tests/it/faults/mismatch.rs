@@ -1,10 +1,10 @@
 //! Counts by status that differ from what is held.
 
+use registry_testkit::log::Everything;
 use serde_json::json;
 
 use super::watching::{config, discover, until_healthy, until_statuses, until_true};
 use super::{FakeEureka, until_logged};
-use crate::support::log::Everything;
 use crate::support::status;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use registry_core::{ErrorKind, ServiceRegistry as _};
 use registry_eureka::EurekaRegistry;
+use registry_testkit::log::Everything;
 use registry_testkit::{Fault, Match, Rule};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::watching::{config, discover, until_degraded, until_healthy, until_statuses};
 use super::{FakeEureka, cut, until_logged};
-use crate::support::log::Everything;
 use crate::support::status;
 
 /// A server of one request per connection that writes down what it was sent.

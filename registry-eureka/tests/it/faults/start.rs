@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use registry_core::{ErrorKind, ServiceRegistry as _};
 use registry_eureka::EurekaRegistry;
+use registry_testkit::log::Everything;
 use registry_testkit::{Fault, Match, Rule};
 
 use super::watching::{config, discover, until_degraded, until_healthy, until_statuses};
 use super::{FakeEureka, until_logged};
-use crate::support::log::Everything;
 use crate::support::status;
 
 // One thread, so that the subscriber of this thread hears everything.

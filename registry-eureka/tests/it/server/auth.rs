@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use registry_core::{ErrorKind, ServiceRegistry as _};
 use registry_eureka::{EurekaConfig, EurekaRegistry};
 use registry_testkit::eureka::Instance;
+use registry_testkit::log::Everything;
 use registry_testkit::wait;
 
 use crate::support::gate::{Gate, Verdict};
-use crate::support::log::Everything;
 use crate::support::servers::Shared;
 use crate::support::{DEADLINE, canonical, config_of, discover, status, until_statuses};
 

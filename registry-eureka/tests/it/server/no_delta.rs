@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use registry_testkit::eureka::{Eureka, Instance};
+use registry_testkit::log::Everything;
 use tokio::time::Instant;
 
 use super::front::{Fetch, Front};
-use crate::support::log::Everything;
 use crate::support::{config, discover, service, status, until, until_statuses};
 
 /// 3, for a server whose deltas are disabled.

@@ -1,4 +1,17 @@
-//! What is logged.
+//! What code under test logs: a test that listens reads all of it, whatever its level.
+//!
+//! ```
+//! use registry_testkit::log::Everything;
+//!
+//! let log = Everything::default();
+//! let listening = log.listen();
+//! tracing::debug!(registry = "vms", "synced");
+//! assert_eq!(log.count("synced registry=\"vms\""), 1);
+//!
+//! drop(listening);
+//! tracing::debug!("nobody listens any more");
+//! assert_eq!(log.text().lines().count(), 1);
+//! ```
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -7,13 +20,18 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::subscriber::DefaultGuard;
 
-/// Writes down every event and span, whatever its level.
+/// Writes down every event and span, whatever its level: a line each, of an event with its level, target, message and
+/// fields.
+///
+/// Cloning it shares what is written down.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Everything(Arc<Mutex<String>>);
+pub struct Everything(Arc<Mutex<String>>);
 
 impl Everything {
-    /// From now on, on this thread.
-    pub(crate) fn listen(&self) -> DefaultGuard {
+    /// Listens on this thread until the guard is dropped. Where the code under test runs on others as well a test has to
+    /// keep it here: on a runtime of one thread.
+    #[must_use = "it listens only until this is dropped"]
+    pub fn listen(&self) -> DefaultGuard {
         /// With one listener alone, `tracing` asks only the thread that comes by a place first whether anyone listens there,
         /// and keeps the answer: another test, which does not listen, would make that place silent for all.
         static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
@@ -21,8 +39,14 @@ impl Everything {
         tracing::subscriber::set_default(self.clone())
     }
 
-    pub(crate) fn text(&self) -> String {
+    /// All that was written down so far.
+    pub fn text(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many lines hold a text.
+    pub fn count(&self, text: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(text)).count()
     }
 
     fn note(&self, line: &str) {
@@ -61,7 +85,8 @@ impl tracing::Subscriber for Everything {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        let mut line = Line(event.metadata().target().to_owned());
+        let metadata = event.metadata();
+        let mut line = Line(format!("{} {}", metadata.level(), metadata.target()));
         event.record(&mut line);
         self.note(&line.0);
     }
