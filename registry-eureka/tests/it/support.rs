@@ -49,12 +49,17 @@ pub(crate) fn discover(config: EurekaConfig) -> Discovery {
 
 /// The same with a guard against losses.
 pub(crate) fn discover_guarded(config: EurekaConfig, guard: Option<Guard>) -> Discovery {
-    registry_testkit::init_tls();
-    let registry = EurekaRegistry::try_new(config).unwrap();
     let options = RegistryOptions {
         guard,
         ..RegistryOptions::default()
     };
+    discover_with(config, options)
+}
+
+/// The same with any options.
+pub(crate) fn discover_with(config: EurekaConfig, options: RegistryOptions) -> Discovery {
+    registry_testkit::init_tls();
+    let registry = EurekaRegistry::try_new(config).unwrap();
     Discovery::builder()
         .registry_with("eureka", registry, options)
         .unwrap()

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use registry_core::{Discovery, ErrorKind, Guard, RegistryOptions};
-use registry_eureka::{EurekaConfig, EurekaRegistry};
+use registry_eureka::EurekaConfig;
 use registry_testkit::wait;
 
-use crate::support::{DEADLINE, statuses};
+use crate::support::{DEADLINE, discover_with, statuses};
 
 /// A configuration for these servers, with polls that tests can sit out.
 pub(crate) fn config(urls: &[String]) -> EurekaConfig {
@@ -26,19 +26,13 @@ pub(crate) fn discover(config: EurekaConfig) -> Discovery {
 
 /// The same with a guard against losses.
 pub(crate) fn discover_guarded(config: EurekaConfig, guard: Option<Guard>) -> Discovery {
-    registry_testkit::init_tls();
-    let registry = EurekaRegistry::try_new(config).unwrap();
     let options = RegistryOptions {
         guard,
         // What is counted is what the test brings about.
         compare: None,
         ..RegistryOptions::default()
     };
-    Discovery::builder()
-        .registry_with("eureka", registry, options)
-        .unwrap()
-        .start()
-        .unwrap()
+    discover_with(config, options)
 }
 
 /// Waits until something is so.
