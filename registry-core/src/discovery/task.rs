@@ -89,9 +89,11 @@ impl Task {
     }
 
     /// Publishes which registries there are, before anything is known of them: a name that nobody was asked about is
-    /// undecided, not absent.
+    /// undecided, not absent. Where all of them are restored consumers may rely on that from the first moment on.
     pub(super) fn begin(&mut self) {
-        self.publish(Instant::now());
+        let now = Instant::now();
+        self.publish(now);
+        self.note_readiness(now);
         // No change was published yet, so the first one waits for nothing.
         self.last_publication = None;
     }
