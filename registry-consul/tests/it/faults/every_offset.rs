@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use registry_consul::ConsulConfig;
 use registry_core::{Discovery, Phase};
 use registry_http::{Credential, HttpClient, HttpConfig, Request};
 use registry_testkit::{Exchange, wait};
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{fixture, short};
-use crate::support::{discover, status, until, until_phase};
+use crate::support::{DEADLINE, discover, status, until, until_phase};
 
 /// An answer in bytes, and how many of them are sent before the connection is closed.
 #[derive(Debug, Clone)]
@@ -204,6 +205,15 @@ async fn unchanged(discovery: &Discovery, case: &str, hash: registry_core::Conte
     assert!(touched.is_empty(), "{case}: {touched:?}");
 }
 
+/// Settings under which only what a test spoils fails: many discoveries at once keep a slow machine busy for long, and this
+/// server parks polls for longer than they ask.
+fn patient(url: &str) -> ConsulConfig {
+    let mut config = short(url);
+    config.http.connect_timeout = DEADLINE;
+    config.http.request_timeout = DEADLINE;
+    config
+}
+
 /// Makes the answer in rough weather from the body in calm weather.
 type Rough<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 
@@ -284,7 +294,7 @@ async fn instances_break_off(version: &str) {
     replies.insert("/v1/catalog/services".to_owned(), (catalog.clone(), catalog));
 
     let server = Server::start(replies).await;
-    let mut config = short(&server.url());
+    let mut config = patient(&server.url());
     config.wait = Duration::from_secs(10);
     config.sweep_reads_per_second = 10_000;
     let discovery = discover(config);
@@ -371,7 +381,7 @@ async fn acceptance_2_a_catalogue_that_breaks_off_at_any_byte_or_is_replaced_cha
     let server = Server::start(replies).await;
     let mut running = Vec::new();
     for (case, _) in cases {
-        running.push((discover(short(&format!("{}/{case}", server.url()))), case));
+        running.push((discover(patient(&format!("{}/{case}", server.url()))), case));
     }
     let mut before = Vec::new();
     for (discovery, case) in running {
