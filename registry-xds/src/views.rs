@@ -19,6 +19,8 @@ mod pool;
 mod rank;
 mod routes;
 mod state;
+#[cfg(test)]
+mod tests;
 mod warnings;
 
 use std::collections::HashMap;
