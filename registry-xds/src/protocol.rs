@@ -113,3 +113,6 @@ fn of_name(name: &str) -> Option<Protocol> {
     }
     Protocol::of_word(name).or_else(|| Protocol::of_word(name.split_once('-')?.0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -246,4 +246,4 @@ fn aliases<'a>(service: &'a Service, warnings: &mut Vec<String>) -> Vec<&'a Str>
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

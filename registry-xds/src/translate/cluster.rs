@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use envoy_types::pb::envoy::config::cluster::v3::{
     CircuitBreakers, Cluster, OutlierDetection, circuit_breakers, cluster,
 };
-use envoy_types::pb::envoy::config::core::v3::{Http2ProtocolOptions, TransportSocket};
+use envoy_types::pb::envoy::config::core::v3::Http2ProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options};
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::Any;
@@ -13,7 +13,7 @@ use registry_core::SessionAffinity;
 
 use super::endpoints::{Endpoints, Subset, endpoints};
 use super::listener::stat_prefix;
-use super::{Context, Port, proto};
+use super::{Context, Port, Translation, proto};
 use crate::config::UnhealthyMode;
 use crate::names;
 use crate::node::Kind;
@@ -27,31 +27,30 @@ pub(crate) fn name(context: &Context<'_>, port: &Port<'_>, subset: &str) -> Stri
     names::cluster(&port.key, subset, context.service.hostname())
 }
 
-/// The cluster of a port and subset, and its endpoints where they have a resource of their own.
-pub(crate) fn resources(
-    context: &Context<'_>,
-    port: &Port<'_>,
-    subset: Subset<'_>,
-    transport_socket: Option<TransportSocket>,
-    warnings: &mut Vec<String>,
-) -> Vec<Resource> {
+/// Adds all clusters of a port: of all its endpoints, and of each configured subset.
+pub(crate) fn add_all(context: &Context<'_>, port: &Port<'_>, translation: &mut Translation) {
+    add(context, port, Subset::All, translation);
+    for subset in &context.subsets {
+        add(context, port, Subset::Labels(subset), translation);
+    }
+}
+
+/// Adds the cluster of a port and subset, and its endpoints where they are a resource of their own.
+pub(crate) fn add(context: &Context<'_>, port: &Port<'_>, subset: Subset<'_>, translation: &mut Translation) {
     let name = name(context, port, subset.name());
     let endpoints = endpoints(
         &name,
         (context.service, &port.port.name, subset),
         context.view,
         context.config,
-        warnings,
+        &mut translation.warnings,
     );
-    let cluster = Cluster {
-        transport_socket,
-        ..cluster(context, port, &name, &endpoints)
-    };
-    let mut resources = vec![Resource::new(ResourceType::Cluster, name.as_str(), &cluster)];
+    let resources = &mut translation.resources;
+    let cluster = cluster(context, port, &name, &endpoints);
+    resources.push(Resource::new(ResourceType::Cluster, name.as_str(), &cluster));
     if let Endpoints::Eds(assignment) = endpoints {
         resources.push(Resource::new(ResourceType::Endpoints, name, &assignment));
     }
-    resources
 }
 
 fn cluster(context: &Context<'_>, port: &Port<'_>, name: &str, endpoints: &Endpoints) -> Cluster {
@@ -59,6 +58,7 @@ fn cluster(context: &Context<'_>, port: &Port<'_>, name: &str, endpoints: &Endpo
     let limits = &config.circuit_breakers;
     let plain = Cluster {
         name: name.to_owned(),
+        transport_socket: context.tls.as_ref().and_then(|tls| tls.socket(port.protocol)),
         connect_timeout: Some(proto::duration(config.connect_timeout)),
         circuit_breakers: Some(CircuitBreakers {
             thresholds: vec![circuit_breakers::Thresholds {

@@ -447,3 +447,6 @@ impl Weights {
         u32::try_from((weight / self.divisor).max(1)).unwrap_or(u32::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

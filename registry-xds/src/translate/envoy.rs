@@ -26,12 +26,7 @@ const NAMED_ENDPOINTS: usize = 100;
 /// Adds clusters, virtual hosts and parts of listeners.
 pub(crate) fn translate(context: &Context<'_>, ports: &[Port<'_>], translation: &mut Translation) {
     for port in ports {
-        let tls = || context.tls.as_ref().and_then(|tls| tls.socket(port.protocol));
-        let subsets = context.subsets.iter().map(|subset| Subset::Labels(subset));
-        for subset in std::iter::once(Subset::All).chain(subsets) {
-            let resources = cluster::resources(context, port, subset, tls(), &mut translation.warnings);
-            translation.resources.extend(resources);
-        }
+        cluster::add_all(context, port, translation);
         add_listeners(context, port, translation);
     }
     add_hosts(context, ports, translation);
@@ -139,10 +134,7 @@ fn add_named(context: &Context<'_>, ports: &[Port<'_>], translation: &mut Transl
             if domains.is_empty() {
                 continue;
             }
-            let tls = context.tls.as_ref().and_then(|tls| tls.socket(port.protocol));
-            let subset = Subset::Named(name);
-            let resources = cluster::resources(context, port, subset, tls, &mut translation.warnings);
-            translation.resources.extend(resources);
+            cluster::add(context, port, Subset::Named(name), translation);
             let messages = route::routes_to(context, port, cluster::name(context, port, name));
             let name = format!("{}:{}", hosts[0], port.key);
             let host = route::virtual_host(&routes, &name, domains, messages);

@@ -5,7 +5,6 @@
 
 use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 
-use super::endpoints::Subset;
 use super::{Context, Port, Translation, cluster, listener, route};
 use crate::names;
 use crate::protocol::Protocol;
@@ -16,12 +15,7 @@ pub(crate) fn translate(context: &Context<'_>, ports: &[Port<'_>], translation: 
     let mut served: Vec<&Port<'_>> = ports.iter().filter(|port| rank(port).is_some()).collect();
     served.sort_by_key(|port| rank(port));
     for (at, port) in served.iter().enumerate() {
-        let tls = || context.tls.as_ref().and_then(|tls| tls.socket(port.protocol));
-        let subsets = context.subsets.iter().map(|subset| Subset::Labels(subset));
-        for subset in std::iter::once(Subset::All).chain(subsets) {
-            let resources = cluster::resources(context, port, subset, tls(), &mut translation.warnings);
-            translation.resources.extend(resources);
-        }
+        cluster::add_all(context, port, translation);
         let hostname = context.service.hostname();
         let with_port = port.port.number.map(|number| format!("{hostname}:{number}"));
         let bare = (at == 0).then(|| hostname.to_string());

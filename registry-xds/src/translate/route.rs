@@ -246,3 +246,6 @@ fn retries(config: &RouteConfig, on: &str) -> Option<RetryPolicy> {
         ..RetryPolicy::default()
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,3 +141,575 @@ fn an_http_service_becomes_a_cluster_its_endpoints_and_a_virtual_host() {
     );
     assert!(translation.listeners.is_empty());
 }
+
+#[test]
+fn clusters_have_what_the_facts_ask_for() {
+    let config = XdsConfig::default();
+    let service = service(
+        meta(
+            "web",
+            [
+                port("g:50051/grpc"),
+                port("r:6379/redis"),
+                port("h:80/http"),
+                port("plain"),
+            ],
+        ),
+        [],
+    );
+    let translation = translated(&service, Kind::Envoy, &config);
+    let cluster = |key: &str| -> Cluster {
+        resource(
+            &translation,
+            ResourceType::Cluster,
+            &format!("outbound|{key}||web.static"),
+        )
+        .unwrap()
+    };
+    let grpc = cluster("50051");
+    assert_eq!(grpc.alt_stat_name, "outbound|50051||web_static");
+    assert_eq!(
+        grpc.typed_extension_protocol_options.keys().collect::<Vec<_>>(),
+        ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+    );
+    assert!(grpc.ignore_health_on_host_removal);
+    assert_eq!(grpc.common_lb_config, None);
+    assert_eq!(grpc.outlier_detection.unwrap().consecutive_5xx.unwrap().value, 5);
+    assert_eq!(cluster("6379").lb_policy(), cluster::LbPolicy::Maglev);
+    assert_eq!(cluster("80").lb_policy(), cluster::LbPolicy::RoundRobin);
+    assert!(cluster("80").typed_extension_protocol_options.is_empty());
+    // A port without a number goes by its name.
+    assert_eq!(cluster("plain").name, "outbound|plain||web.static");
+    // A service without endpoints has an empty list of them, not none.
+    let empty: ClusterLoadAssignment =
+        resource(&translation, ResourceType::Endpoints, "outbound|80||web.static").unwrap();
+    assert!(empty.endpoints.is_empty());
+
+    let config = XdsConfig {
+        unhealthy: crate::config::UnhealthyMode::Send,
+        ..config
+    };
+    let translation = translated(&web(), Kind::Envoy, &config);
+    let cluster: Cluster = resource(&translation, ResourceType::Cluster, "outbound|80||web.static").unwrap();
+    let panic_threshold = cluster.common_lb_config.unwrap().healthy_panic_threshold;
+    assert_eq!(panic_threshold.unwrap().value, 0.0);
+}
+
+#[test]
+fn each_http_port_with_a_number_is_a_host_and_the_first_the_bare_one() {
+    let service = service(
+        meta(
+            "web",
+            [
+                port("admin:9000/http"),
+                port("api:80/grpc"),
+                port("rest:8080/http"),
+            ],
+        )
+        .aliases([Str::from("web"), Str::from("not a name")]),
+        [],
+    );
+    let translation = translated(&service, Kind::Envoy, &XdsConfig::default());
+    let hosts: BTreeMap<&str, Vec<&str>> = translation
+        .virtual_hosts
+        .iter()
+        .map(|host| (&*host.name, host.domains.iter().map(|domain| &**domain).collect()))
+        .collect();
+    assert_eq!(
+        hosts["web.static:80"],
+        [
+            "web.static",
+            "web.static:80",
+            "web.static:15001",
+            "web",
+            "web:80",
+            "web:15001"
+        ]
+    );
+    assert_eq!(hosts["web.static:9000"], ["web.static:9000", "web:9000"]);
+    assert_eq!(hosts["web.static:8080"], ["web.static:8080", "web:8080"]);
+    let domains: Vec<&&str> = hosts.values().flatten().collect();
+    assert_eq!(domains.iter().collect::<BTreeSet<_>>().len(), domains.len());
+    assert_eq!(translation.warnings.len(), 1, "{:?}", translation.warnings);
+}
+
+#[test]
+fn a_port_without_a_number_is_reached_with_any() {
+    let service = service(meta("web", [port("default/http"), port("other/http")]), []);
+    let mut from_elsewhere = view(Kind::Envoy);
+    from_elsewhere.outbound = Some("127.0.0.1:8001".parse().unwrap());
+    let translation = translate(&service, &from_elsewhere, &XdsConfig::default());
+    let [host] = &translation.virtual_hosts[..] else {
+        panic!("{:?}", translation.virtual_hosts)
+    };
+    assert_eq!(&*host.routes, "http.8001");
+    assert_eq!(host.domains, ["web.static", "web.static:*"].map(Str::from));
+    assert!(
+        translation.warnings[0].contains("other"),
+        "{:?}",
+        translation.warnings
+    );
+}
+
+fn vip(addresses: &[&str]) -> Vip {
+    Vip {
+        cluster: Str::default(),
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+    }
+}
+
+fn listened(translation: &Translation) -> Vec<String> {
+    let addresses = translation.listeners.iter().map(|part| part.address.to_string());
+    addresses.collect()
+}
+
+#[test]
+fn tcp_services_are_listened_for_at_their_virtual_addresses_and_local_ports() {
+    let db = || meta("db", [port("sql:5432/postgres")]);
+    let mut config = XdsConfig::default();
+    let nowhere = translated(&service(db(), []), Kind::Envoy, &config);
+    assert!(nowhere.listeners.is_empty());
+    assert_eq!(nowhere.resources.len(), 2);
+    assert_eq!(nowhere.warnings.len(), 1);
+
+    let at_vips = service(
+        db().addresses([vip(&["10.96.0.7", "2001:db8::7", "0.0.0.0"]), vip(&["10.97.0.7"])]),
+        [],
+    );
+    let translation = translated(&at_vips, Kind::Envoy, &config);
+    assert_eq!(
+        listened(&translation),
+        ["10.96.0.7:5432", "10.97.0.7:5432", "[2001:db8::7]:5432"]
+    );
+    assert_eq!(translation.warnings.len(), 1);
+
+    let labelled = |key: &str, value: &str| {
+        let labels = [(key, value)].into_iter().collect();
+        service(db().labels(labels), [])
+    };
+    for (key, value, expected) in [
+        ("registryd.local_port", "15432", Some("127.0.0.1:15432")),
+        (
+            "registryd.local_port.sql",
+            "127.0.0.5:5432",
+            Some("127.0.0.5:5432"),
+        ),
+        ("registryd.local_port.other", "15432", None),
+        ("registryd.local_port", "0", None),
+        ("registryd.local_port", "0.0.0.0:22", None),
+        ("registryd.local_port", "many", None),
+    ] {
+        let translation = translated(&labelled(key, value), Kind::Envoy, &config);
+        let expected: Vec<&str> = expected.into_iter().collect();
+        assert_eq!(listened(&translation), expected, "{key} {value}");
+        assert_eq!(
+            translation.warnings.is_empty(),
+            !expected.is_empty(),
+            "{key} {value}"
+        );
+    }
+
+    for key in ["db.static", "db.static:5432", "db.static:sql"] {
+        config.local_ports = BTreeMap::from([(key.to_owned(), LocalPort::Port(1234))]);
+        let translation = translated(&labelled("registryd.local_port", "15432"), Kind::Envoy, &config);
+        assert_eq!(listened(&translation), ["127.0.0.1:1234"], "{key}");
+    }
+}
+
+#[test]
+fn a_local_port_of_a_service_is_one_port() {
+    let config = XdsConfig {
+        local_ports: BTreeMap::from([("db.static".to_owned(), LocalPort::Port(1234))]),
+        ..XdsConfig::default()
+    };
+    let db = service(
+        meta("db", [port("admin:80/http"), port("a:1/tcp"), port("b:2/tcp")]),
+        [],
+    );
+    let translation = translated(&db, Kind::Envoy, &config);
+    let [part] = &translation.listeners[..] else {
+        panic!("{:?}", translation.listeners)
+    };
+    let ListenerTarget::Tcp { filters } = &part.target else {
+        panic!("{part:?}")
+    };
+    assert_eq!(tcp_cluster(&filters[0]), "outbound|1||db.static");
+}
+
+fn config_of<M: Message + Name + Default>(filter: &[u8]) -> M {
+    match Filter::decode(filter).unwrap().config_type {
+        Some(filter::ConfigType::TypedConfig(any)) => unpack(&any),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn tcp_cluster(filter: &[u8]) -> String {
+    match config_of::<TcpProxy>(filter).cluster_specifier {
+        Some(tcp_proxy::ClusterSpecifier::Cluster(name)) => name,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_protocol_has_its_filters() {
+    let address = || vip(&["127.0.9.1"]);
+    let filters = |word: &str| -> Vec<Bytes> {
+        let service = service(
+            meta("db", [port(&format!("p:1/{word}"))]).addresses([address()]),
+            [],
+        );
+        let translation = translated(&service, Kind::Envoy, &XdsConfig::default());
+        match &translation.listeners[0].target {
+            ListenerTarget::Tcp { filters } => filters.clone(),
+            ListenerTarget::Sni { names, filters } => {
+                assert_eq!(names[..], ["db.static"].map(Str::from));
+                filters.clone()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let cluster = "outbound|1||db.static";
+    assert_eq!(tcp_cluster(&filters("tcp")[0]), cluster);
+    assert_eq!(tcp_cluster(&filters("tls")[0]), cluster);
+    let mongo = filters("mongo");
+    assert_eq!(mongo.len(), 2);
+    assert_eq!(
+        Filter::decode(&*mongo[0]).unwrap().name,
+        "envoy.filters.network.mongo_proxy"
+    );
+    assert_eq!(tcp_cluster(&mongo[1]), cluster);
+    let redis: RedisProxy = config_of(&filters("redis")[0]);
+    assert_eq!(
+        redis.prefix_routes.unwrap().catch_all_route.unwrap().cluster,
+        cluster
+    );
+    assert!(redis.settings.unwrap().op_timeout.is_some());
+}
+
+#[test]
+fn tcp_connections_of_one_client_stay_together_where_the_registry_says_so() {
+    let sticky = meta("db", [port("p:1/tcp")])
+        .addresses([vip(&["127.0.9.1"])])
+        .traffic(Traffic {
+            session_affinity: SessionAffinity::ClientIp,
+            ..Traffic::default()
+        });
+    let translation = translated(&service(sticky, []), Kind::Envoy, &XdsConfig::default());
+    let cluster: Cluster = resource(&translation, ResourceType::Cluster, "outbound|1||db.static").unwrap();
+    assert_eq!(cluster.lb_policy(), cluster::LbPolicy::RingHash);
+    let ListenerTarget::Tcp { filters } = &translation.listeners[0].target else {
+        panic!("{:?}", translation.listeners)
+    };
+    assert_eq!(config_of::<TcpProxy>(&filters[0]).hash_policy.len(), 1);
+}
+
+#[test]
+fn in_the_layout_of_virtual_addresses_http_is_there_as_well() {
+    let mut config = XdsConfig::default();
+    let web = service(
+        meta("web", [port("http:80/http")]).addresses([vip(&["10.96.0.9"])]),
+        [],
+    );
+    assert!(translated(&web, Kind::Envoy, &config).listeners.is_empty());
+    config.outbound.layout = Layout::Vips;
+    let translation = translated(&web, Kind::Envoy, &config);
+    let [part] = &translation.listeners[..] else {
+        panic!("{:?}", translation.listeners)
+    };
+    let routes = Str::from("outbound_10.96.0.9_80");
+    assert_eq!(
+        part.target,
+        ListenerTarget::Http {
+            routes: routes.clone()
+        }
+    );
+    let host = translation
+        .virtual_hosts
+        .iter()
+        .find(|host| host.routes == routes)
+        .unwrap();
+    assert_eq!(host.domains, ["web.static", "*"].map(Str::from));
+    assert_eq!(translation.virtual_hosts.len(), 2);
+}
+
+#[test]
+fn headless_http_services_have_names_for_their_endpoints() {
+    let named = |count: usize| {
+        let endpoints = (0..count).map(|i| {
+            endpoint(&format!("10.0.{}.{}", i / 200, i % 200 + 1), "http", 8080)
+                .hostname(format!("web-{i:03}"))
+        });
+        service(
+            meta("web", [port("http:80/http")]).resolution(Resolution::Headless),
+            endpoints,
+        )
+    };
+    let translation = translated(&named(2), Kind::Envoy, &XdsConfig::default());
+    let name = "outbound|80|web-001|web.static";
+    let assignment: ClusterLoadAssignment = resource(&translation, ResourceType::Endpoints, name).unwrap();
+    assert_eq!(assignment.endpoints[0].lb_endpoints.len(), 1);
+    let host = translation
+        .virtual_hosts
+        .iter()
+        .find(|host| host.name == "web-001.web.static:80")
+        .unwrap();
+    assert_eq!(
+        host.domains,
+        [
+            "web-001.web.static",
+            "web-001.web.static:80",
+            "web-001.web.static:15001"
+        ]
+        .map(Str::from)
+    );
+    let body = proto_route::VirtualHost::decode(host.body.clone()).unwrap();
+    let Some(proto_route::route::Action::Route(action)) = &body.routes[0].action else {
+        panic!("{body:?}")
+    };
+    assert_eq!(
+        action.cluster_specifier,
+        Some(proto_route::route_action::ClusterSpecifier::Cluster(
+            name.to_owned()
+        ))
+    );
+    let many = translated(&named(120), Kind::Envoy, &XdsConfig::default());
+    assert_eq!(many.virtual_hosts.len(), 101);
+    assert_eq!(many.warnings.len(), 1, "{:?}", many.warnings);
+}
+
+#[test]
+fn external_names_become_clusters_that_ask_dns() {
+    let external = service(
+        meta("api", [port("http:80/http2")]).resolution(Resolution::Dns),
+        [endpoint("api.example.com", "http", 8080)],
+    );
+    for (kind, expected) in [
+        (Kind::Envoy, cluster::DiscoveryType::StrictDns),
+        (Kind::Grpc, cluster::DiscoveryType::LogicalDns),
+    ] {
+        let translation = translated(&external, kind, &XdsConfig::default());
+        let cluster: Cluster =
+            resource(&translation, ResourceType::Cluster, "outbound|80||api.static").unwrap();
+        let type_ = cluster::ClusterDiscoveryType::Type(expected.into());
+        assert_eq!(cluster.cluster_discovery_type, Some(type_));
+        assert_eq!(cluster.eds_cluster_config, None);
+        assert_eq!(cluster.load_assignment.unwrap().endpoints.len(), 1);
+        let eds = translation
+            .resources
+            .iter()
+            .any(|resource| resource.type_() == ResourceType::Endpoints);
+        assert!(!eds);
+    }
+}
+
+// === gRPC ===
+
+/// Acceptance test 11: nothing of Envoy's in it.
+#[test]
+fn grpc_dials_by_host_and_by_host_and_port() {
+    let service = service(
+        meta(
+            "web",
+            [
+                port("a:80/http"),
+                port("b:81/http2"),
+                port("c:82/grpc"),
+                port("d:83"),
+                port("e:84/tcp"),
+            ],
+        )
+        .addresses([vip(&["127.0.9.1"])]),
+        [endpoint("10.0.0.1", "c", 9000)],
+    );
+    let translation = translated(&service, Kind::Grpc, &XdsConfig::default());
+    assert!(translation.virtual_hosts.is_empty() && translation.listeners.is_empty());
+    let names = |type_: ResourceType| -> BTreeSet<&str> {
+        let resources = translation.resources.iter();
+        resources
+            .filter(|resource| resource.type_() == type_)
+            .map(|resource| resource.name().as_str())
+            .collect()
+    };
+    let targets = ["web.static", "web.static:81", "web.static:82", "web.static:83"];
+    assert_eq!(names(ResourceType::Listener), BTreeSet::from(targets));
+    let clusters: Vec<&str> = names(ResourceType::Cluster).into_iter().collect();
+    assert_eq!(
+        clusters,
+        [
+            "outbound|81||web.static",
+            "outbound|82||web.static",
+            "outbound|83||web.static"
+        ]
+    );
+    assert_eq!(names(ResourceType::Endpoints), names(ResourceType::Cluster));
+
+    let listener: Listener = resource(&translation, ResourceType::Listener, "web.static").unwrap();
+    assert_eq!(listener.address, None);
+    let manager: HttpConnectionManager = unpack(&listener.api_listener.unwrap().api_listener.unwrap());
+    assert_eq!(
+        manager.http_filters.last().unwrap().name,
+        "envoy.filters.http.router"
+    );
+    let Some(http_connection_manager::RouteSpecifier::Rds(rds)) = manager.route_specifier else {
+        panic!("no RDS")
+    };
+    let routes: proto_route::RouteConfiguration =
+        resource(&translation, ResourceType::Route, &rds.route_config_name).unwrap();
+    assert_eq!(routes.virtual_hosts[0].domains, ["web.static", "*"]);
+    let Some(proto_route::route::Action::Route(action)) = &routes.virtual_hosts[0].routes[0].action else {
+        panic!("{routes:?}")
+    };
+    // gRPC comes before HTTP/2.
+    assert_eq!(
+        action.cluster_specifier,
+        Some(proto_route::route_action::ClusterSpecifier::Cluster(
+            "outbound|82||web.static".to_owned()
+        ))
+    );
+    let cluster: Cluster = resource(&translation, ResourceType::Cluster, "outbound|82||web.static").unwrap();
+    assert_eq!(cluster.lb_policy(), cluster::LbPolicy::RoundRobin);
+    assert_eq!(cluster.outlier_detection, None);
+    assert_eq!(cluster.eds_cluster_config.unwrap().eds_config, Some(proto::ads()));
+}
+
+// === Neither may refuse anything ===
+
+/// Acceptance test 12: what is bad of a service costs that, and is told.
+#[test]
+fn a_service_that_proxies_would_refuse_gives_a_warning_and_nothing() {
+    for name in ["a..b", &"x".repeat(300), ".a"] {
+        let bad = service(meta(name, [port("http:80/http")]), []);
+        for kind in [Kind::Envoy, Kind::Grpc] {
+            let translation = translated(&bad, kind, &XdsConfig::default());
+            assert!(translation.resources.is_empty(), "{name}");
+            assert!(translation.virtual_hosts.is_empty() && translation.listeners.is_empty());
+            assert_eq!(translation.warnings.len(), 1, "{name}");
+            assert!(translation.warnings[0].len() < 600);
+        }
+    }
+}
+
+#[test]
+fn a_port_that_proxies_would_refuse_costs_that_port_alone() {
+    let udp = ServicePort {
+        transport: Transport::Udp,
+        ..port("udp:53")
+    };
+    let ports = [
+        port("zero:0/http"),
+        port("a|b/http"),
+        port("x:80/http"),
+        port("y:80/http"),
+        udp,
+    ];
+    let translation = translated(
+        &service(meta("web", ports), []),
+        Kind::Envoy,
+        &XdsConfig::default(),
+    );
+    let clusters: Vec<&Str> = translation
+        .resources
+        .iter()
+        .filter(|resource| resource.type_() == ResourceType::Cluster)
+        .map(Resource::name)
+        .collect();
+    assert_eq!(clusters, ["outbound|80||web.static"]);
+    assert_eq!(translation.warnings.len(), 4, "{:?}", translation.warnings);
+}
+
+#[test]
+fn large_labels_and_metadata_reach_no_resource() {
+    let large = "x".repeat(30_000);
+    let labels: registry_core::Labels = [("team", large.as_str()), ("registryd.protocol", large.as_str())]
+        .into_iter()
+        .collect();
+    let web = service(
+        meta("web", [port("http:80/http")])
+            .labels(labels.clone())
+            .metadata(labels),
+        [endpoint("10.0.0.1", "http", 80).label("large", large.as_str())],
+    );
+    let translation = translated(&web, Kind::Envoy, &XdsConfig::default());
+    let bytes: usize = translation
+        .resources
+        .iter()
+        .map(|resource| resource.body().len())
+        .sum();
+    assert!(bytes < 2000, "{bytes}");
+    let words: usize = translation.warnings.iter().map(String::len).sum();
+    assert!(words < 500, "{:?}", translation.warnings);
+}
+
+/// Acceptance test 17.
+#[test]
+fn equal_services_give_equal_bytes() {
+    let config = XdsConfig {
+        subsets: vec![SubsetRule {
+            hosts: "*".to_owned(),
+            subsets: vec![SubsetConfig {
+                name: "v1".to_owned(),
+                labels: BTreeMap::new(),
+            }],
+        }],
+        routes: vec![RouteRule {
+            hosts: "*".to_owned(),
+            routes: vec![RouteConfig {
+                path: Some(PathMatch::Prefix("/a".to_owned())),
+                to: vec![Destination {
+                    subset: "v1".to_owned(),
+                    weight: 1,
+                }],
+                ..RouteConfig::default()
+            }],
+        }],
+        ..XdsConfig::default()
+    };
+    for kind in [Kind::Envoy, Kind::Grpc] {
+        let (one, two) = (
+            translated(&web(), kind, &config),
+            translated(&web(), kind, &config),
+        );
+        assert_eq!(one.resources, two.resources);
+        assert_eq!(one.virtual_hosts, two.virtual_hosts);
+        assert_eq!(one.listeners, two.listeners);
+    }
+}
+
+#[test]
+fn listeners_hold_their_filters_and_routes() {
+    let address = "10.96.0.9:80".parse().unwrap();
+    let http = listener::http_listener(address, "http.15001");
+    assert_eq!(http.name, "outbound_10.96.0.9_80");
+    assert!(http.freebind.unwrap().value);
+    let manager: HttpConnectionManager = config_of(&http.filter_chains[0].filters[0].encode_to_vec());
+    assert_eq!(manager.upgrade_configs[0].upgrade_type, "websocket");
+    let Some(http_connection_manager::RouteSpecifier::Rds(rds)) = manager.route_specifier else {
+        panic!("no RDS")
+    };
+    assert_eq!(
+        (rds.config_source, &*rds.route_config_name),
+        (Some(proto::ads()), "http.15001")
+    );
+    let Some(config) = &manager.http_filters.last().unwrap().config_type else {
+        panic!("a router without its type is refused")
+    };
+    assert!(format!("{config:?}").contains("router.v3.Router"));
+
+    let filters = listener::filters(Protocol::Mongo, "c", false);
+    let tcp = listener::tcp_listener("127.0.0.1:1".parse().unwrap(), &filters);
+    assert_eq!(tcp.filter_chains[0].filters.len(), 2);
+    assert_eq!(tcp.freebind, None);
+
+    let (a, b) = ([Str::from("a"), Str::from("b")], [Str::from("c")]);
+    let sni = listener::sni_listener(address, &[(&a, &filters), (&b, &filters)]);
+    assert_eq!(
+        sni.listener_filters[0].name,
+        "envoy.filters.listener.tls_inspector"
+    );
+    let names: Vec<Vec<String>> = sni
+        .filter_chains
+        .iter()
+        .map(|chain| chain.filter_chain_match.clone().unwrap().server_names)
+        .collect();
+    assert_eq!(names, [vec!["a", "b"], vec!["c"]]);
+}

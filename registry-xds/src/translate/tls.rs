@@ -302,3 +302,6 @@ fn file(path: &std::path::Path) -> DataSource {
         ..DataSource::default()
     }
 }
+
+#[cfg(test)]
+mod tests;
