@@ -412,7 +412,7 @@ fn the_order_in_which_endpoints_were_heard_of_changes_no_byte() {
         let mut all: Vec<EndpointBuilder> = (0..200)
             .map(|i| {
                 in_zone(&format!("10.0.{}.{}", i / 100, i % 100), "eu", ["a", "b"][i % 2])
-                    .weight(1 + i as u32 % 3)
+                    .weight(1 + u32::from(i % 3 == 0))
             })
             .collect();
         if reverse {
