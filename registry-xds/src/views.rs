@@ -7,14 +7,14 @@
 //!    ▼
 //!  state          what all services give to the view together
 //!    ▼
-//!  names          what belongs to one service: clusters, endpoints
+//!  own            what belongs to one service: clusters, endpoints
 //!  listeners      what services share an address for
 //!  routes         what services share a route configuration for
 //! ```
 
 mod follow;
 mod listeners;
-mod names;
+mod own;
 mod pool;
 mod rank;
 mod routes;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use registry_core::{Delta, Pattern, Service, Snapshot, Str};
 
 use super::listeners::Listeners;
-use super::names::Names;
+use super::own::Own;
 use super::pool::Pool;
 use super::routes::Routes;
 use super::warnings::{Listed, Origin, Table as Warnings};
@@ -27,7 +27,7 @@ pub(super) struct State {
     translate: Arc<Translate>,
     pool: Arc<Pool>,
     exports: Exports,
-    names: Names,
+    own: Own,
     routes: Routes,
     listeners: Listeners,
     warnings: Warnings,
@@ -51,7 +51,7 @@ impl State {
             view,
             translate,
             pool,
-            names: Names::default(),
+            own: Own::default(),
             routes: Routes::default(),
             listeners: Listeners::default(),
             warnings: Warnings::default(),
@@ -118,16 +118,14 @@ impl State {
             listeners,
             warnings,
         } = translation;
-        self.changed |= self
-            .names
-            .put(service, resources, &self.pool, &mut self.set, &mut self.warnings);
+        self.changed |= self.own.put(hostname, resources, &self.pool, &mut self.set);
         self.routes.put(service, virtual_hosts);
         self.listeners.put(service, listeners);
         self.warnings.set(hostname, Origin::Service, warnings);
     }
 
     fn remove(&mut self, hostname: &Str) {
-        self.changed |= self.names.remove(hostname, &mut self.set, &mut self.warnings);
+        self.changed |= self.own.put(hostname, Vec::new(), &self.pool, &mut self.set);
         self.routes.remove(hostname);
         self.listeners.remove(hostname);
         self.warnings.set(hostname, Origin::Service, Vec::new());

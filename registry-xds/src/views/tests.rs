@@ -173,7 +173,6 @@ fn envoy() -> View {
 /// | label | such as | gives |
 /// |---|---|---|
 /// | `ports` | `80 81` | clusters, and their endpoints |
-/// | `guests` | `a.b c.d` | clusters under other hostnames |
 /// | `hosts` | `http.15001=a,b http.80=*` | virtual hosts |
 /// | `listen` | `tcp@127.0.0.1:5 sni@127.0.0.1:6@a,b http@127.0.0.1:7@http.7` | parts of listeners |
 /// | `warn` | `text` | a warning |
@@ -203,11 +202,6 @@ fn translate(service: &Service) -> Translation {
         let endpoints = format!("{} {}", service.endpoints().len(), service.hash());
         let endpoints = Resource::from_body(ResourceType::Endpoints, name.as_str(), endpoints.as_bytes());
         translation.resources.extend([cluster(&name), endpoints]);
-    }
-    for guest in words("guests") {
-        translation
-            .resources
-            .push(cluster(&names::cluster("80", "", &guest)));
     }
     for (index, host) in words("hosts").iter().enumerate() {
         let (routes, domains) = host.split_once('=').unwrap();

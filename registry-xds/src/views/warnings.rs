@@ -16,8 +16,6 @@ const MOST: usize = 1_000;
 pub(super) enum Origin {
     /// Its translation.
     Service,
-    /// A name of it that another service has.
-    Name,
     /// A domain of it that another service has.
     Domain,
     /// Its wish to listen there.

@@ -261,35 +261,6 @@ fn the_shared_listener_yields_to_nobody() {
 }
 
 #[test]
-fn a_name_belongs_to_its_own_service_then_to_the_oldest() {
-    let (set, warned) = settled(&[
-        service("db").created(9).label("ports", "80"),
-        service("guest")
-            .created(1)
-            .label("guests", "db.static db-0.static"),
-        service("other")
-            .created(2)
-            .label("guests", "db-0.static db-1.static"),
-    ]);
-    let holder = |name: &str| {
-        let resource = set
-            .get(ResourceType::Cluster, &names::cluster("80", "", name))
-            .unwrap();
-        String::from_utf8(resource.body().to_vec()).unwrap()
-    };
-    assert_eq!(holder("db.static"), "db.static");
-    assert_eq!(holder("db-0.static"), "guest.static");
-    assert_eq!(holder("db-1.static"), "other.static");
-    assert_eq!(
-        warned,
-        [
-            "guest.static: the name outbound|80||db.static is of db.static",
-            "other.static: the name outbound|80||db-0.static is of guest.static",
-        ]
-    );
-}
-
-#[test]
 fn only_services_that_are_exported_and_wanted_are_there() {
     let world = World::new(
         ["web", "web-admin", "api", "db"].map(|name| service(name).label("ports", "80").label("warn", "odd")),

@@ -18,7 +18,6 @@ fn draft() -> impl Strategy<Value = Draft> {
         prop::option::of(prop::sample::select(&["x", "y", "s0.static"][..])),
         1_u8..3,
         some(&["80", "81"]),
-        some(&["s0.static", "s1.static", "g.static"]),
         some(&[
             "http.15001=x,y",
             "http.15001=s0.static,x:80",
@@ -38,21 +37,13 @@ fn draft() -> impl Strategy<Value = Draft> {
             "http@127.0.0.1:7@http.15001",
         ]),
     )
-        .prop_map(
-            |(name, created, alias, endpoints, ports, guests, hosts, listen)| Draft {
-                name: format!("s{name}"),
-                created,
-                aliases: alias.into_iter().map(str::to_owned).collect(),
-                endpoints,
-                labels: [
-                    ("ports", ports),
-                    ("guests", guests),
-                    ("hosts", hosts),
-                    ("listen", listen),
-                ]
-                .into(),
-            },
-        )
+        .prop_map(|(name, created, alias, endpoints, ports, hosts, listen)| Draft {
+            name: format!("s{name}"),
+            created,
+            aliases: alias.into_iter().map(str::to_owned).collect(),
+            endpoints,
+            labels: [("ports", ports), ("hosts", hosts), ("listen", listen)].into(),
+        })
 }
 
 /// Services with distinct names.
