@@ -13,6 +13,7 @@ use tonic::Status;
 use super::body::Requests;
 use super::codec::Outgoing;
 use super::method::is_service;
+use super::text::ends;
 
 /// Of `grpc.health.v1.HealthCheckResponse.ServingStatus`.
 const SERVING: u32 = 1;
@@ -112,10 +113,6 @@ async fn changed(ready: &mut watch::Receiver<bool>) {
 fn tell(status: u32) -> Result<Outgoing, Status> {
     // Its one field is a number at number 1: see above.
     Outgoing::short(&status.encode_to_vec())
-}
-
-fn ends() -> Status {
-    Status::unavailable("the server ends this connection: connect again")
 }
 
 #[cfg(test)]

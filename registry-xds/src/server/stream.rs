@@ -16,6 +16,7 @@ use tonic::Status;
 use super::body::Requests;
 use super::clients::{Registration, Sent};
 use super::codec::{self, Outgoing};
+use super::text::ends;
 use crate::node::View;
 use crate::resource::{ResourceSet, ResourceType};
 use crate::session::{Incoming, Session, Variant};
@@ -88,9 +89,7 @@ where
                 self.session.update(set, Instant::now());
             }
             if self.conversation.ending.is_cancelled() {
-                return Err(Status::unavailable(
-                    "the server ends this connection: connect again",
-                ));
+                return Err(ends());
             }
             if let Some(response) = self.session.next(Instant::now()) {
                 let name = format!("{} revision {}", self.conversation.name, self.revision);
@@ -156,7 +155,8 @@ where
         match sets.has_changed() {
             Ok(true) => Ok(sets.borrow_and_update().clone()),
             Ok(false) => Ok(None),
-            Err(_) => Err(Status::unavailable("the server is shutting down")),
+            // The view broke, or the server is shutting down.
+            Err(_) => Err(ends()),
         }
     }
 }
