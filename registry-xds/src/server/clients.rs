@@ -212,7 +212,7 @@ impl Registration {
             last_nack: None,
         });
         let nack = match &channel.nack {
-            Some((version, message)) if channel.nacks > known.channel.nacks => Some(Nack {
+            Some((message, version)) if channel.nacks > known.channel.nacks => Some(Nack {
                 at: Timestamp::now(),
                 version: short(version, LONGEST_NACK),
                 message: short(message, LONGEST_NACK),
@@ -262,7 +262,7 @@ impl TypeStatus {
     fn take(&mut self, channel: Channel) {
         self.channel = channel;
         // In full it could be most of what a stream costs.
-        if let Some((_, message)) = &mut self.channel.nack {
+        if let Some((message, _)) = &mut self.channel.nack {
             *message = short(message, LONGEST_NACK);
         }
     }
@@ -297,7 +297,7 @@ mod tests {
         let mut channel = Channel {
             wildcard: true,
             nacks: 1,
-            nack: Some(("v1".to_owned(), "bad\nlistener ".repeat(1000))),
+            nack: Some(("bad\nlistener ".repeat(1000), "v1".to_owned())),
             ..Channel::default()
         };
         stream.requested(ResourceType::Listener, channel.clone());

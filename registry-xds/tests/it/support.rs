@@ -39,7 +39,7 @@ pub(crate) const ADS_DELTA: &str =
 pub(crate) const WEB: &str = "outbound|80||web.static";
 
 /// A service that speaks HTTP on port 80, with that many endpoints of that weight.
-pub(crate) fn service(name: &str, endpoints: u8, weight: u32) -> ServiceRecord {
+pub(crate) fn service(name: &str, endpoints: u16, weight: u32) -> ServiceRecord {
     let port = ServicePort {
         number: Some(80),
         ..ServicePort::new("http")
@@ -47,7 +47,7 @@ pub(crate) fn service(name: &str, endpoints: u8, weight: u32) -> ServiceRecord {
     let meta = ServiceMeta::builder(ServiceId::named(name)).ports([port]).build();
     let endpoints: Vec<_> = (0..endpoints)
         .map(|n| {
-            let address: Address = format!("10.0.0.{n}").parse().unwrap();
+            let address: Address = format!("10.0.{}.{}", n / 256, n % 256).parse().unwrap();
             Endpoint::builder(address)
                 .port("http", 8080)
                 .health(Health::Healthy)
