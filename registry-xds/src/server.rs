@@ -8,7 +8,6 @@ mod codec;
 mod health;
 mod method;
 mod stream;
-mod text;
 mod tls;
 
 use std::sync::Arc;

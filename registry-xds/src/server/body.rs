@@ -91,6 +91,11 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
     }
 }
 
+/// How calls end when their connection does, whatever the reason.
+pub(super) fn ends() -> Status {
+    Status::unavailable("the server ends this connection: connect again")
+}
+
 /// What a call is answered with, one after the other.
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<Outgoing, Status>> + Send>>;
 

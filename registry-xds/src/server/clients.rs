@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use registry_core::Timestamp;
+use registry_core::{Timestamp, short};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::text::short;
 use crate::node::{Kind, Node, View};
 use crate::resource::ResourceType;
 use crate::session::{Channel, Variant};

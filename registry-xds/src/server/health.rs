@@ -10,10 +10,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::body::Requests;
+use super::body::{Requests, ends};
 use super::codec::Outgoing;
 use super::method::is_service;
-use super::text::ends;
 
 /// Of `grpc.health.v1.HealthCheckResponse.ServingStatus`.
 const SERVING: u32 = 1;
@@ -106,7 +105,7 @@ where
 
 async fn changed(ready: &mut watch::Receiver<bool>) {
     if ready.changed().await.is_err() {
-        pending().await
+        pending::<()>().await;
     }
 }
 

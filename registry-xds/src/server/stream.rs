@@ -13,10 +13,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::body::Requests;
+use super::body::{Requests, ends};
 use super::clients::{Registration, Sent};
 use super::codec::{self, Outgoing};
-use super::text::ends;
 use crate::node::View;
 use crate::resource::{ResourceSet, ResourceType};
 use crate::session::{Incoming, Session, Variant};

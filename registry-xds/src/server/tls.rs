@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use registry_core::Pattern;
+use registry_core::{Pattern, short};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -16,7 +16,6 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::text::short;
 use crate::config::TlsConfig;
 use crate::error::Error;
 
@@ -158,6 +157,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(chain)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "errors are mapped with it")]
 fn unusable(path: &Path, problem: impl ToString) -> Error {
     Error::Tls {
         path: path.to_owned(),
