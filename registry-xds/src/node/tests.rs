@@ -82,8 +82,7 @@ fn a_request_describes_a_node_with_nested_metadata() {
 fn a_stranger_cannot_describe_itself_without_end() {
     let long = "ö".repeat(20_000);
     let items = vec![text("some-service.mesh.internal"); 10_000];
-    let mut fields: HashMap<String, ProtoValue> =
-        (0..500).map(|n| (format!("a{n}"), text(&long))).collect();
+    let mut fields: HashMap<String, ProtoValue> = (0..500).map(|n| (format!("a{n}"), text(&long))).collect();
     fields.insert(
         "registryd.services".to_owned(),
         value(ProtoKind::ListValue(ListValue { values: items })),

@@ -69,7 +69,7 @@ fn length(head: &[u8]) -> usize {
 #[tokio::test]
 async fn a_connection_ends_at_its_age_and_the_next_one_is_served() {
     let config = XdsConfig {
-        max_connection_age: Duration::from_millis(300),
+        max_connection_age: Duration::from_secs(1),
         ..XdsConfig::default()
     };
     let (served, _handle) = serve([service("web", 2, 1)], config).await;
