@@ -151,6 +151,20 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A stream of gRPC has ended.
+    #[error("the stream has ended: {code}: {message}")]
+    Rpc {
+        /// The status code, such as `Unavailable`.
+        code: String,
+        /// What the server said.
+        message: String,
+    },
+    /// Something came that should not have.
+    #[error("unexpected: {what}")]
+    Unexpected {
+        /// What it was.
+        what: String,
+    },
     /// A certificate, a key or a name of TLS is of no use.
     #[error("TLS could not be set up")]
     Tls {

@@ -11,6 +11,8 @@
 //!                  └─▶ replay (captured exchanges)
 //!
 //!  load: wrk, upstream::Load ──▶ envoy: Envoy ──▶ upstream: HTTP, WebSocket, TCP, TLS, MongoDB · redis: Redis
+//!  grpc: GrpcClient ──▶ GrpcServer      gRPC's own implementation, configured by xDS
+//!  xds: Stream (a test's own requests), Model (behaves as Envoy) ──▶ xDS server under test
 //!
 //!  conformance: does a backend keep its contract? · scripted: a backend that does as it is told
 //!  servers: where they are installed · ports: where they listen · wait: deadlines · sockets: connections
@@ -107,6 +109,7 @@ pub mod envoy;
 mod error;
 pub mod eureka;
 mod files;
+pub mod grpc;
 mod json;
 pub mod kubernetes;
 pub mod log;
@@ -122,6 +125,8 @@ pub mod upstream;
 pub mod wait;
 pub mod witness;
 pub mod wrk;
+#[cfg(feature = "xds")]
+pub mod xds;
 
 pub use error::Error;
 pub use proxy::{Fault, FaultProxy, Logged, Match, Rule, RuleId};

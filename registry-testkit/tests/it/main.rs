@@ -8,3 +8,5 @@ mod replay;
 mod scripted;
 mod server;
 mod upstream;
+#[cfg(feature = "xds")]
+mod xds;

@@ -5,6 +5,7 @@ mod cluster;
 mod consul;
 mod envoy;
 mod eureka;
+mod grpc;
 mod kubernetes;
 mod redis;
 mod security;
