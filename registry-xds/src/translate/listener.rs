@@ -207,3 +207,6 @@ fn decoded(filters: &[Bytes]) -> Vec<Filter> {
         .filter_map(|filter| Filter::decode(filter.as_ref()).ok())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
