@@ -5,7 +5,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 use envoy_types::pb::google::rpc;
 use prost::Message;
-use registry_testkit::scripted::{ScriptedRegistry, Step};
+use registry_testkit::scripted::ScriptedRegistry;
 use registry_testkit::wait::until;
 use registry_xds::{Kind, ResourceType, Variant, XdsConfig};
 use tonic::Code;
@@ -147,7 +147,7 @@ async fn each_type_has_streams_of_its_own() {
 
 #[tokio::test]
 async fn nothing_is_answered_before_discovery_is_ready() {
-    let registry = ScriptedRegistry::new([Step::Hang]);
+    let registry = ScriptedRegistry::new([]);
     let handle = registry.handle();
     let served = serve_registry(registry, XdsConfig::default()).await;
     let channel = connect(served.address).await;
@@ -162,7 +162,14 @@ async fn nothing_is_answered_before_discovery_is_ready() {
     ));
     sotw.hear_nothing().await;
     delta.hear_nothing().await;
-    drop(handle);
+
+    handle.set([service("web", 1, 1)]);
+    let response = sotw.hear().await;
+    assert_eq!(response.type_url, ResourceType::Cluster.url());
+    assert_eq!(response.resources.len(), 1, "never half of it");
+    let response = delta.hear().await;
+    assert_eq!(response.type_url, ResourceType::Cluster.url());
+    assert_eq!(response.resources.len(), 1);
 }
 
 #[tokio::test]
