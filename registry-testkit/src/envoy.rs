@@ -47,6 +47,8 @@ pub struct Options {
     pub version: Version,
     /// How many worker threads it has.
     pub concurrency: u32,
+    /// How long connections of a listener that is gone go on, in whole seconds; Envoy's own default is ten minutes.
+    pub drain_time: Option<Duration>,
     /// What it logs, in its own words: `warning`, `debug` and the like.
     pub log_level: String,
 }
@@ -56,6 +58,7 @@ impl Default for Options {
         Self {
             version: Version::default(),
             concurrency: 1,
+            drain_time: None,
             log_level: "warning".to_owned(),
         }
     }
@@ -123,12 +126,10 @@ impl Envoy {
             options.log_level.clone(),
             "--admin-address-path".to_owned(),
             folder.path().join("admin").display().to_string(),
-            // It is a test: what is removed goes at once.
-            "--drain-time-s".to_owned(),
-            "1".to_owned(),
-            "--parent-shutdown-time-s".to_owned(),
-            "2".to_owned(),
         ];
+        if let Some(time) = options.drain_time {
+            arguments.extend(["--drain-time-s".to_owned(), time.as_secs().to_string()]);
+        }
         if !has_admin(bootstrap) {
             let address = json!({ "socket_address": { "address": "127.0.0.1", "port_value": 0 } });
             let admin = json!({ "admin": { "address": address } });

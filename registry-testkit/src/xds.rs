@@ -44,9 +44,9 @@ pub const RDS: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfigurat
 ///
 /// # Errors
 ///
-/// [`Error::Rpc`] for an address that is none.
+/// [`Error::Io`] for an address that is none.
 pub fn channel(address: SocketAddr) -> Result<Channel, Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(no_address)?;
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(failed(address))?;
     Ok(endpoint.connect_lazy())
 }
 
@@ -55,7 +55,7 @@ pub fn channel(address: SocketAddr) -> Result<Channel, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Rpc`] for texts that are of no use.
+/// [`Error::Io`] for texts that are of no use.
 pub fn tls_channel(
     address: SocketAddr,
     authority: &str,
@@ -69,8 +69,8 @@ pub fn tls_channel(
     if let Some((certificate, key)) = identity {
         tls = tls.identity(Identity::from_pem(certificate, key));
     }
-    let endpoint = Endpoint::from_shared(format!("https://{address}")).map_err(no_address)?;
-    Ok(endpoint.tls_config(tls).map_err(no_address)?.connect_lazy())
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).map_err(failed(address))?;
+    Ok(endpoint.tls_config(tls).map_err(failed(address))?.connect_lazy())
 }
 
 /// What an Envoy says of itself; `zone` may be empty.
@@ -119,9 +119,9 @@ fn locality(zone: &str) -> Option<Locality> {
     })
 }
 
-fn no_address(error: tonic::transport::Error) -> Error {
-    Error::Rpc {
-        code: "no address".to_owned(),
-        message: error.to_string(),
+fn failed(address: SocketAddr) -> impl FnOnce(tonic::transport::Error) -> Error {
+    move |error| Error::Io {
+        what: format!("no connection can be made to {address}"),
+        source: std::io::Error::other(error),
     }
 }

@@ -62,6 +62,8 @@ pub trait Protocol: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// The prefix of the names of methods.
     const METHOD: &'static str;
+    /// Whether a client has to ask for the endpoints of a cluster again when the cluster changes.
+    const ASKS_AGAIN: bool;
 
     /// The type that a response is about.
     fn type_url(response: &Self::Response) -> &str;
@@ -90,8 +92,6 @@ pub trait Protocol: fmt::Debug + Send + Sync + Sized + 'static {
     fn with_node(request: Self::Request, node: Node) -> Self::Request;
     /// Whether the request says who asks.
     fn has_node(request: &Self::Request) -> bool;
-    /// Whether a client has to ask for the endpoints of a cluster again when the cluster changes.
-    const ASKS_AGAIN: bool;
 }
 
 /// State of the world: every response about clusters and listeners is all of them.

@@ -8,5 +8,4 @@ mod replay;
 mod scripted;
 mod server;
 mod upstream;
-#[cfg(feature = "xds")]
 mod xds;

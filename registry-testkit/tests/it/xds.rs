@@ -1,6 +1,6 @@
 //! The clients of xDS against a server that a test plays itself.
 
-mod server;
+mod peer;
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use registry_testkit::xds::{
     CDS, Delta, EDS, LDS, Model, RDS, Service, Sotw, Stream, channel, decode, envoy_node,
 };
 
-use self::server::Server;
+use self::peer::Server;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
