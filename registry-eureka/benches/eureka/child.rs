@@ -124,6 +124,7 @@ fn told(discovery: &Discovery, seen: &Seen) -> Value {
         "requests": status.map(|status| status.requests),
         "failures": status.map(|status| status.failures),
         "endpoints": status.map(|status| status.endpoints),
+        "held": status.and_then(|status| status.held.as_ref()).map_or(0, |held| held.endpoints),
         "note": status.and_then(|status| status.note.clone()),
         "cpu_ms": processor_ms(),
         "reads": seen.reads.load(Ordering::SeqCst),
@@ -188,39 +189,4 @@ fn contents(discovery: &Discovery) -> String {
     lines.sort_unstable();
     let hash = xxhash_rust::xxh3::xxh3_128(lines.join("\n").as_bytes());
     format!("{} endpoints, {hash:032x}", lines.len())
-}
-
-/// Polls so often without a change after warming up, all on this thread, and says how many bytes that left allocated.
-pub(crate) fn idle(config: &str, polls: u64) -> Outcome<()> {
-    let config: EurekaConfig = serde_json::from_str(config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let discovery = runtime.block_on(async {
-        let discovery = Discovery::builder()
-            .registry("bench", EurekaRegistry::try_new(config)?)?
-            .start()?;
-        discovery.ready().await;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(discovery)
-    })?;
-    // Between two polls, so that none is under way at either end.
-    let polled = |count: u64| {
-        let requests = || discovery.status().first().map_or(0, |status| status.requests);
-        runtime.block_on(async {
-            let until = requests() + count;
-            while requests() < until {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        });
-    };
-    polled(polls / 2);
-    let before = discovery.snapshot().revision();
-    let allocated = allocation_counter::measure(|| polled(polls));
-    let published = discovery.snapshot().revision() - before;
-    say(&json!({
-        "retained": allocated.bytes_current,
-        "allocated": allocated.bytes_total,
-        "published": published,
-    }))
 }

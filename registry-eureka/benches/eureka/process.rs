@@ -36,17 +36,9 @@ pub(crate) struct Follower {
 impl Follower {
     /// Starts one with that configuration, and waits until it has synced.
     pub(crate) fn start(config: &Value) -> Outcome<Self> {
-        Self::start_as(&["child".to_owned(), config.to_string()])
-    }
-
-    /// The answer of a process that has only one.
-    pub(crate) fn once(arguments: &[String]) -> Outcome<Value> {
-        Ok(Self::start_as(arguments)?.synced.clone())
-    }
-
-    fn start_as(arguments: &[String]) -> Outcome<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(arguments)
+            .arg("child")
+            .arg(config.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
