@@ -20,7 +20,6 @@ pub(crate) struct Race {
     pub(crate) learning: Discovery,
     pub(crate) fixed: Discovery,
     pub(crate) unaligned: Discovery,
-    changes: u16,
 }
 
 /// Of one change: how long after it each discovery published it, and how long after the server's own answers showed it.
@@ -29,7 +28,7 @@ pub(crate) struct Delays {
     pub(crate) server: Duration,
     pub(crate) learning: Duration,
     pub(crate) fixed: Duration,
-    pub(crate) unaligned: Duration,
+    pub(crate) unaligned: Option<Duration>,
 }
 
 impl Delays {
@@ -51,19 +50,21 @@ impl Race {
                 ..config(server.base_url())
             })
         };
-        // Where polls that are not aligned stay for ever: just before the cache is renewed, which is at the multiples of
-        // the period since 1970.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let into = Duration::from_secs_f64(now.as_secs_f64() % period.as_secs_f64());
-        let bad = period.mul_f64(0.8);
-        tokio::time::sleep((period + bad - into).min(period)).await;
+        // Polls that are not aligned stay where the second one is: half an interval to a whole one after the first, and so
+        // nowhere near the moment at which the cache is renewed, which is at the multiples of the period since 1970.
+        let passed = passed(period);
+        let (from, to) = (period.mul_f64(0.7), period.mul_f64(0.9));
+        if passed < from {
+            tokio::time::sleep(from - passed).await;
+        } else if passed > to {
+            tokio::time::sleep(period + from - passed).await;
+        }
         let race = Self {
             learning: with(Alignment::Learn),
             fixed: with(Alignment::Fixed),
             unaligned: with(Alignment::Never),
             server,
             period,
-            changes: 0,
         };
         for discovery in [&race.learning, &race.fixed, &race.unaligned] {
             ready(discovery).await;
@@ -71,12 +72,24 @@ impl Race {
         race
     }
 
-    /// Changes something, some time after the last change was published, and waits for it.
-    pub(crate) async fn change(&mut self) -> Delays {
-        self.changes += 1;
-        let number = self.changes;
+    /// Changes something in the period of the cache of that number, counted from the present one, and waits for it. The
+    /// next one may be made meanwhile: it is shown when the cache is renewed the next time.
+    pub(crate) async fn change(&self, number: u16) -> Delays {
+        self.change_within(number, true).await
+    }
+
+    /// The same without the polls that are not aligned.
+    pub(crate) async fn aligned_change(&self, number: u16) -> Delays {
+        self.change_within(number, false).await
+    }
+
+    async fn change_within(&self, number: u16, also_unaligned: bool) -> Delays {
+        let rest = self.period - passed(self.period);
         // So that changes come at all times between two lines.
-        tokio::time::sleep(self.period.mul_f64(f64::from(number % 5) * 0.15)).await;
+        let place = self.period.mul_f64(f64::from(number % 5) * 0.15);
+        if let Some(periods) = number.checked_sub(1) {
+            tokio::time::sleep(rest + self.period * u32::from(periods) + place).await;
+        }
         let id = format!("orders-{number}");
         let api = self.server.api();
         let start = Instant::now();
@@ -87,7 +100,10 @@ impl Race {
             shown_after(start, api, &id),
             published_after(start, &self.learning, &id),
             published_after(start, &self.fixed, &id),
-            published_after(start, &self.unaligned, &id),
+            async {
+                let late = async || published_after(start, &self.unaligned, &id).await;
+                if also_unaligned { Some(late().await) } else { None }
+            },
         );
         Delays {
             server,
@@ -102,6 +118,12 @@ impl Race {
         self.fixed.shutdown().await;
         self.unaligned.shutdown().await;
     }
+}
+
+/// How much of the present period of a server's cache has passed.
+fn passed(period: Duration) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Duration::from_secs_f64(now.as_secs_f64() % period.as_secs_f64())
 }
 
 /// When the answer that is polled for shows that instance, whoever asks.
