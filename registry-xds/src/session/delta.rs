@@ -5,7 +5,7 @@ use registry_core::{NameMap, Str};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::subscription::{Had, MOST_NAMES};
+use super::subscription::{Had, check_weight};
 use super::{Session, WILDCARD};
 use crate::resource::ResourceType;
 
@@ -18,11 +18,7 @@ impl Session {
         let nothing = NameMap::default();
         let table = set.as_ref().map_or(&nothing, |set| set.table(type_));
         let held = &request.initial_resource_versions;
-        if held.len() > MOST_NAMES {
-            return Err(Status::resource_exhausted(format!(
-                "{type_}: more than {MOST_NAMES} versions"
-            )));
-        }
+        check_weight(type_, 0, held.keys().map(String::as_str))?;
 
         let first = self.subscription(type_).is_none();
         let subscription = self.subscribe_to(type_, !held.is_empty());

@@ -18,6 +18,8 @@ pub(super) struct Exchange {
     pub(super) nonce: Option<String>,
     /// Since when responses are unanswered.
     pub(super) waiting: Option<Instant>,
+    /// The client answered one at least.
+    pub(super) heard: bool,
     pub(super) sent: Option<String>,
     pub(super) acked: Option<String>,
     pub(super) responses: u64,
@@ -42,6 +44,7 @@ impl Exchange {
         if self.responses == 0 {
             return false;
         }
+        self.heard = true;
         let last = self.nonce.as_deref() == Some(nonce);
         let answered = last && self.waiting.take().is_some();
         match error {

@@ -12,7 +12,7 @@
 //! A type that the client never asked for is not waited for, and nothing is on the stream of a single type. A client that
 //! comes back from another stream keeps what it has, in an order of its own making, so what it has is not touched out of
 //! order either: listeners and routes wait for clusters to be asked for, removals of clusters for the others, for up to
-//! [`REUNION`]. One that has nothing yet gets the first answer of each type at once.
+//! [`REUNION`]. One that has nothing yet, and never answered to clusters, gets the first answer of each type at once.
 
 use std::time::Duration;
 
@@ -73,12 +73,13 @@ impl Session {
 
     fn may_follow_clusters(&self, subscription: &Subscription, now: Instant) -> bool {
         let first = subscription.exchange.responses == 0;
-        if self.only.is_some() || first && !subscription.returning {
+        let fresh = first && !subscription.returning;
+        if self.only.is_some() {
             return true;
         }
         match self.active(ResourceType::Cluster) {
-            Some(clusters) => clusters.exchange.is_settled(now),
-            None => !first || self.is_reunited(now),
+            Some(clusters) => clusters.exchange.is_settled(now) || fresh && !clusters.exchange.heard,
+            None => !first || fresh || self.is_reunited(now),
         }
     }
 

@@ -30,6 +30,7 @@ impl Session {
             subscription.claim = (set.is_none() && !claim.is_empty()).then(|| claim.clone());
         } else if let Some(nonce) = &subscription.exchange.nonce {
             if *nonce != request.response_nonce {
+                subscription.exchange.heard |= !request.response_nonce.is_empty();
                 return Ok(());
             }
             let error = request.error_detail.as_ref().map(|error| error.message.as_str());

@@ -14,9 +14,33 @@ use super::exchange::Exchange;
 use crate::names;
 use crate::resource::{Held, Resource, ResourceSet, ResourceType};
 
-/// The bounds of what one client may subscribe to, in one type.
-pub(super) const MOST_NAMES: usize = 1_000_000;
-const MOST_TEXT: usize = 64 << 20;
+/// The bound of what one client may subscribe to in one type, as [`weight`]: about a million names.
+const MOST: usize = 64 << 20;
+
+/// What it costs to hold a name, in bytes.
+fn weight(name: &str) -> usize {
+    name.len() + 32
+}
+
+/// Checks that a client may hold all of that.
+///
+/// # Errors
+///
+/// `RESOURCE_EXHAUSTED`.
+pub(super) fn check_weight<'a>(
+    type_: ResourceType,
+    held: usize,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<usize, Status> {
+    let total = names.into_iter().map(weight).fold(held, usize::saturating_add);
+    if total > MOST {
+        return Err(Status::resource_exhausted(format!(
+            "{type_}: more than {} MiB of names",
+            MOST >> 20
+        )));
+    }
+    Ok(total)
+}
 
 /// What the client has of a resource, where that is not what the newest set has.
 #[derive(Debug, Clone)]
@@ -89,7 +113,8 @@ pub(super) struct Subscription {
     pub(super) wildcard: bool,
     /// It wants these by name.
     pub(super) names: HashSet<Str>,
-    text: usize,
+    /// What they weigh.
+    weight: usize,
     /// State of the world: it named something once, after which an empty list means nothing and no longer everything.
     pub(super) listed: bool,
     /// The answer to the wish for everything is due, be it empty.
@@ -111,7 +136,7 @@ impl Subscription {
             type_,
             wildcard: false,
             names: HashSet::new(),
-            text: 0,
+            weight: 0,
             listed: false,
             listing: false,
             claim: None,
@@ -145,13 +170,7 @@ impl Subscription {
         if self.names.contains(name) {
             return Ok(());
         }
-        if self.names.len() >= MOST_NAMES || self.text + name.len() > MOST_TEXT {
-            return Err(Status::resource_exhausted(format!(
-                "{}: more than {MOST_NAMES} names, or {MOST_TEXT} bytes of them",
-                self.type_
-            )));
-        }
-        self.text += name.len();
+        self.weight = check_weight(self.type_, self.weight, [name])?;
         // The text of the resource is there anyway, and the same for all streams.
         let name = table
             .get(name)
@@ -166,7 +185,7 @@ impl Subscription {
         let Some(name) = self.names.take(name) else {
             return false;
         };
-        self.text -= name.len();
+        self.weight -= weight(&name);
         if !self.wildcard {
             self.settle(&name);
         }
