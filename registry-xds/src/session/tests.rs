@@ -1,5 +1,6 @@
 //! Transcripts, orders of change, and a client that is no more than its protocol.
 
 mod delta;
+mod order;
 mod sotw;
 mod support;

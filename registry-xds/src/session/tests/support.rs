@@ -204,6 +204,29 @@ impl Stream {
         self.send(Incoming::Sotw(Box::new(request))).unwrap()
     }
 
+    /// State of the world: asks for these names, as the first request on a stream, with a version from another one.
+    pub(super) fn come_back(&mut self, type_: ResourceType, names: &[&str]) -> Vec<String> {
+        let request = DiscoveryRequest {
+            version_info: "of another server".to_owned(),
+            ..self.sotw(type_, names)
+        };
+        self.names.insert(type_, request.resource_names.clone());
+        self.send(Incoming::Sotw(Box::new(request))).unwrap()
+    }
+
+    /// Asks for these names, or for everything.
+    pub(super) fn subscribe(&mut self, type_: ResourceType, names: &[&str]) -> Vec<String> {
+        self.subscribe_more(type_, names, names)
+    }
+
+    /// Asks for all these names, of which some are new.
+    pub(super) fn subscribe_more(&mut self, type_: ResourceType, all: &[&str], new: &[&str]) -> Vec<String> {
+        match self.variant {
+            Variant::Sotw => self.ask(type_, all),
+            Variant::Delta => self.change(type_, new, &[]),
+        }
+    }
+
     /// Delta: changes subscriptions.
     pub(super) fn change(&mut self, type_: ResourceType, more: &[&str], less: &[&str]) -> Vec<String> {
         self.resume(type_, more, less, &[])
