@@ -1,9 +1,12 @@
 //! Envoy with a bootstrap that needs no control plane, and load through it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use registry_testkit::envoy::{Envoy, Options, Version};
-use registry_testkit::upstream::{Kind, Load, LoadOptions, Upstream, client};
+use registry_testkit::redis::{Redis, RedisClient};
+use registry_testkit::upstream::client::MongoForm;
+use registry_testkit::upstream::{Authority, Kind, Load, LoadOptions, Upstream, client};
 use registry_testkit::wrk::{self, Wrk};
 use registry_testkit::{Error, ports};
 use serde_json::{Value, json};
@@ -144,4 +147,109 @@ async fn load_through_envoy_is_counted_by_status() {
         matches!(&refused, Err(Error::Tool { output, .. }) if output.contains("unable to connect")),
         "{refused:?}"
     );
+}
+
+/// A listener with one filter for each of its chains, and a cluster with one host.
+fn pass(name: &str, port: u16, host: SocketAddr, filters: &[Value], sni: bool) -> (Value, Value) {
+    let address = |address: SocketAddr| json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } });
+    let mut chain = json!({ "filters": filters });
+    let mut listener = json!({ "name": name, "address": address(([127, 0, 0, 1], port).into()) });
+    if sni {
+        chain["filter_chain_match"] = json!({ "server_names": ["a.example"] });
+        let inspector = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+        listener["listener_filters"] = json!([{ "name": "tls", "typed_config": { "@type": inspector } }]);
+    }
+    listener["filter_chains"] = json!([chain]);
+    let endpoint = json!({ "endpoint": { "address": address(host) } });
+    let cluster = json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": [endpoint] }] },
+    });
+    (listener, cluster)
+}
+
+fn filter(name: &str, mut config: Value) -> Value {
+    config["@type"] = json!(format!(
+        "type.googleapis.com/envoy.extensions.filters.network.{name}"
+    ));
+    json!({ "name": name, "typed_config": config })
+}
+
+#[tokio::test]
+async fn every_kind_of_upstream_is_reached_through_envoy() {
+    let authority = Authority::new().unwrap();
+    let identity = authority.issue(&["a.example", "b.example"]).unwrap();
+    let socket = Upstream::start("ws-1", Kind::WebSocket).await.unwrap();
+    let raw = Upstream::start("tcp-1", Kind::Tcp).await.unwrap();
+    let tls = Upstream::start("tls-1", Kind::Tls(identity)).await.unwrap();
+    let mongo = Upstream::start("mongo-1", Kind::Mongo).await.unwrap();
+    let redis = Redis::start().await.unwrap();
+
+    let tcp = |name: &str| {
+        let config = json!({ "stat_prefix": name, "cluster": name });
+        filter("tcp_proxy.v3.TcpProxy", config)
+    };
+    let router = json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" });
+    let upgrade = filter(
+        "http_connection_manager.v3.HttpConnectionManager",
+        json!({
+            "stat_prefix": "ws",
+            "upgrade_configs": [{ "upgrade_type": "websocket" }],
+            "http_filters": [{ "name": "router", "typed_config": router }],
+            "route_config": { "virtual_hosts": [
+                { "name": "ws", "domains": ["*"], "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "ws" } }] },
+            ] },
+        }),
+    );
+    let sniff = filter("mongo_proxy.v3.MongoProxy", json!({ "stat_prefix": "db" }));
+    let split = filter(
+        "redis_proxy.v3.RedisProxy",
+        json!({
+            "stat_prefix": "redis",
+            "settings": { "op_timeout": "5s" },
+            "prefix_routes": { "catch_all_route": { "cluster": "redis" } },
+        }),
+    );
+    let ports = ports::free(5).unwrap();
+    let passed = [
+        pass("ws", ports[0], socket.address(), &[upgrade], false),
+        pass("tcp", ports[1], raw.address(), &[tcp("tcp")], false),
+        pass("tls", ports[2], tls.address(), &[tcp("tls")], true),
+        pass("mongo", ports[3], mongo.address(), &[sniff, tcp("mongo")], false),
+        pass("redis", ports[4], redis.address(), &[split], false),
+    ];
+    let (listeners, clusters): (Vec<Value>, Vec<Value>) = passed.into_iter().unzip();
+    let bootstrap = json!({ "static_resources": { "listeners": listeners, "clusters": clusters } });
+    let mut envoy = Envoy::start(&bootstrap.to_string(), &Options::default())
+        .await
+        .unwrap();
+    envoy.ready(DEADLINE).await.unwrap();
+
+    let at = |port: usize| SocketAddr::from(([127, 0, 0, 1], ports[port]));
+    let heard = client::websocket(at(0), "ws.example", "/", "hello").await;
+    assert_eq!(heard.unwrap(), "ws-1 hello");
+    assert_eq!(client::tcp(at(1), "hello").await.unwrap(), "tcp-1");
+    let heard = client::tls(at(2), "a.example", &authority, "hello").await;
+    assert_eq!(heard.unwrap(), "tls-1 a.example");
+    // No chain is for that name.
+    assert!(
+        client::tls(at(2), "b.example", &authority, "hello")
+            .await
+            .is_err()
+    );
+    for (form, command) in [(MongoForm::Query, "isMaster"), (MongoForm::Message, "ping")] {
+        assert_eq!(client::mongo(at(3), form, command).await.unwrap(), "mongo-1");
+    }
+    let stats = envoy.stats(r"^mongo\.db\.").await.unwrap();
+    assert_eq!(stats["mongo.db.op_query"], 1, "{stats:?}");
+    // Envoy does not know the new form: it stops to look, and passes on what it does not understand.
+    assert_eq!(stats["mongo.db.decoding_error"], 1, "{stats:?}");
+    let mut client = RedisClient::connect(at(4)).await.unwrap();
+    assert_eq!(
+        client.command(&["SET", "a", "1"]).await.unwrap().as_deref(),
+        Some("OK")
+    );
+    assert_eq!(client.command(&["GET", "a"]).await.unwrap().as_deref(), Some("1"));
 }
