@@ -23,6 +23,7 @@ pub(super) async fn check(source: &Source, offline: bool, output: Output) -> Res
         .registries
         .iter()
         .flat_map(registries::check_files)
+        .chain(certificates(&config))
         .collect();
     if !wrong.is_empty() {
         return Err(Error::Files(wrong));
@@ -57,6 +58,32 @@ pub(super) async fn check(source: &Source, offline: bool, output: Output) -> Res
         print(&format!("\n{}", fine(source, &config)))?;
     }
     Ok(())
+}
+
+/// Files of certificates that the xDS server cannot read.
+#[cfg(feature = "xds")]
+fn certificates(config: &Config) -> Vec<String> {
+    let Some(tls) = config.xds.as_ref().and_then(|xds| xds.tls.as_ref()) else {
+        return Vec::new();
+    };
+    let files = [("certificate", &tls.certificate), ("key", &tls.key)];
+    let files = files
+        .into_iter()
+        .chain(tls.client_ca.iter().map(|file| ("client_ca", file)));
+    files
+        .filter_map(|(field, file)| {
+            let error = std::fs::File::open(file).err()?;
+            Some(format!(
+                "xds.tls.{field}: {}: cannot be read: {error}",
+                file.display()
+            ))
+        })
+        .collect()
+}
+
+#[cfg(not(feature = "xds"))]
+fn certificates(_: &Config) -> Vec<String> {
+    Vec::new()
 }
 
 fn fine(source: &Source, config: &Config) -> String {

@@ -127,10 +127,15 @@ mod tests {
         };
         let told = |old: &Config, new: &Config| -> Vec<&str> {
             let told = needs_restart(old, new);
-            told.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+            told.into_iter()
+                .filter_map(|(key, differs)| differs.then_some(key))
+                .collect()
         };
         assert_eq!(told(&of(&running), &of(&other)), ["xds.tls"]);
-        assert_eq!(told(&of(&running), &of(&config("0.0.0.0:1", Some("b")))), ["xds.listen"]);
+        assert_eq!(
+            told(&of(&running), &of(&config("0.0.0.0:1", Some("b")))),
+            ["xds.listen"]
+        );
         assert_eq!(told(&of(&running), &Config::default()), ["xds"]);
     }
 }

@@ -203,6 +203,13 @@ fn the_defaults_are_a_configuration_and_the_schema_knows_its_fields() {
     let schema: Value = serde_json::from_slice(&schema.stdout).expect("JSON");
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(schema["properties"]["start_deadline"]["default"], "30s");
+    let xds = &schema["$defs"]["XdsConfig"]["properties"];
+    assert_eq!(xds["max_connection_age"]["default"], "30m");
+    assert!(
+        printed(&defaults).contains("\nxds:\n  listen: 127.0.0.1:7381\n"),
+        "{}",
+        printed(&defaults)
+    );
     let registry = &schema["$defs"]["RegistryConfig"];
     assert_eq!(
         registry["oneOf"],

@@ -73,6 +73,46 @@ cases! {
         "registries:\n  - { name: vms, file: { path: vms.yaml } }\ndns: { listen: \"127.0.0.1:0\" }\n",
         SERVICES,
         ["registryd.yaml:3:1: dns: found the unknown field \"dns\", expected one of"];
+    xds_beyond_this_host_without_authentication:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds: { listen: \"0.0.0.0:7381\" }\n",
+        SERVICES,
+        ["registryd.yaml:3:16: xds.listen: found 0.0.0.0:7381, which other hosts can reach, without authentication, expected an address of this host such as 127.0.0.1:7381, or tls with client_ca, or insecure: true"];
+    xds_with_tls_that_asks_nobody_for_a_certificate:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds:\n  listen: \"[::]:7381\"\n  tls: { certificate: a.pem, key: a.key }\n",
+        SERVICES,
+        ["registryd.yaml:4:11: xds.listen: found [::]:7381, which other hosts can reach, without authentication, expected"];
+    xds_address_without_a_port:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds:\n  listen: localhost\n",
+        SERVICES,
+        ["registryd.yaml:4:11: xds.listen: found \"localhost\", expected an IP address and a port such as 127.0.0.1:7381"];
+    xds_unknown_field:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds:\n  outbond: { listen: \"127.0.0.1:15001\" }\n",
+        SERVICES,
+        ["registryd.yaml:4:3: xds.outbond: found the unknown field \"outbond\", expected one of listen, insecure", "did you mean \"outbound\"?"];
+    xds_local_port_that_is_none:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds:\n  local_ports: { cache.mesh.internal: redis }\n",
+        SERVICES,
+        ["registryd.yaml:4:39: xds.local_ports.cache.mesh.internal: found \"redis\", expected a port of this host such as 16379, or an IP address and a port"];
+    xds_local_port_twice:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds:\n  local_ports:\n    a.mesh: 16379\n    \"b.mesh:6379\": \"127.0.0.1:16379\"\n",
+        SERVICES,
+        ["registryd.yaml:6:20: xds.local_ports.b.mesh:6379: found 127.0.0.1:16379, which a.mesh has already, expected an address and port"];
+    xds_unknown_protocol:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds:\n  protocols:\n    - { hosts: \"*\", protocol: gprc }\n",
+        SERVICES,
+        ["registryd.yaml:5:31: xds.protocols[0].protocol: found \"gprc\", expected one of http, http2, grpc, tcp"];
+    xds_route_to_a_subset_that_is_not_there:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds:\n  routes:\n    - hosts: web.mesh\n      routes:\n        - to: [{ subset: v2, weight: 1 }]\n",
+        SERVICES,
+        ["registryd.yaml:7:26: xds.routes[0].routes[0].to[0].subset: found \"v2\", expected nothing, as these hosts have no subsets"];
+    xds_unknown_field_of_a_source_of_certificates:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds:\n  upstream_tls:\n    - hosts: \"*\"\n      source:\n        sds: { clustr: spire, certificate: a, validation: b }\n",
+        SERVICES,
+        ["registryd.yaml:7:16: xds.upstream_tls[0].source.sds.clustr: found the unknown field \"clustr\", expected one of cluster, certificate, validation"];
+    xds_certificate_that_cannot_be_read:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds:\n  tls: { certificate: none.pem, key: none.key }\n",
+        SERVICES,
+        ["xds.tls.certificate: none.pem: cannot be read: No such file or directory"];
     acceptance_7_unknown_kind_of_registry:
         "registries:\n  - name: dc1\n    zookeeper: {}\n",
         SERVICES,

@@ -73,7 +73,15 @@ fn spawn(directory: &Path) -> Child {
         .expect("a log");
     registryd(
         directory,
-        &["run", "--config", "registryd.yaml", "--port-file", "port"],
+        &[
+            "run",
+            "--config",
+            "registryd.yaml",
+            "--port-file",
+            "port",
+            "--xds-port-file",
+            "xds-port",
+        ],
     )
     .stderr(log)
     .spawn()
@@ -119,6 +127,7 @@ impl Daemon {
         self.child.kill().expect("a process");
         self.child.wait().expect("its end");
         std::fs::remove_file(self.path("port")).expect("a file");
+        let _ = std::fs::remove_file(self.path("xds-port"));
     }
 
     /// Starts it again where it was killed; it logs behind what it has logged before.
@@ -138,6 +147,15 @@ impl Daemon {
     /// Where its API is.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where its xDS server is, if it has one.
+    pub(crate) async fn xds(&self) -> String {
+        let port = self.path("xds-port");
+        let address = self
+            .wait("the port of xDS", async || std::fs::read_to_string(&port).ok())
+            .await;
+        address.trim().to_owned()
     }
 
     pub(crate) fn directory(&self) -> &Path {

@@ -15,3 +15,4 @@ mod server;
 mod slow;
 mod stream;
 mod survival;
+mod xds;

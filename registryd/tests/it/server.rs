@@ -1,6 +1,7 @@
 //! The daemon in front of real servers.
 
 mod consul;
+mod envoy;
 mod eureka;
 mod kubernetes;
 mod merged;
