@@ -109,10 +109,6 @@ cases! {
         "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds:\n  upstream_tls:\n    - hosts: \"*\"\n      source:\n        sds: { clustr: spire, certificate: a, validation: b }\n",
         SERVICES,
         ["registryd.yaml:7:16: xds.upstream_tls[0].source.sds.clustr: found the unknown field \"clustr\", expected one of cluster, certificate, validation"];
-    xds_certificate_that_cannot_be_read:
-        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nxds:\n  tls: { certificate: none.pem, key: none.key }\n",
-        SERVICES,
-        ["xds.tls.certificate: none.pem: cannot be read: No such file or directory"];
     acceptance_7_unknown_kind_of_registry:
         "registries:\n  - name: dc1\n    zookeeper: {}\n",
         SERVICES,

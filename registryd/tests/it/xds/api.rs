@@ -136,7 +136,7 @@ xds:
   upstream_tls:
     - { hosts: \"http2*\", source: { files: { certificate: /a, key: /b, ca: /c } }, identities: [\"spiffe://mesh/*\"] }
     - { hosts: \"grpc*\", source: { provider: { instance: default } } }
-    - { hosts: \"*\", source: { sds: { cluster: spire, certificate: a, validation: b } } }
+    - { hosts: \"tcp*\", source: { sds: { cluster: spire, certificate: a, validation: b } } }
 ";
     let config = CONFIG.replace("xds: { listen: \"127.0.0.1:0\" }\n", settings);
     let daemon = Daemon::start(&[("registryd.yaml", &config), ("vms.yaml", &services)]).await;
@@ -283,6 +283,22 @@ async fn a_reload_changes_what_is_served_and_says_what_needs_a_restart() {
     daemon.reload(&CONFIG.replace(listen, "")).await;
     assert!(daemon.log().contains("the change of `xds` needs a restart"));
     assert_eq!(clusters().await.len(), 2);
+}
+
+#[test]
+fn a_check_tells_which_certificates_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let tls = "xds: { tls: { certificate: a.pem, key: none.key } }";
+    let config = CONFIG.replace("xds: { listen: \"127.0.0.1:0\" }", tls);
+    for (name, text) in [("c.yaml", config.as_str()), ("vms.yaml", SERVICES), ("a.pem", "")] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let output = output(directory.path(), &["check", "--offline", "--config", "c.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        errors(&output),
+        "error: xds.tls.key: none.key: cannot be read: No such file or directory (os error 2)\n"
+    );
 }
 
 #[tokio::test]
