@@ -146,7 +146,7 @@ xds:
             json!({ "id": "vm-1", "locality": { "region": "eu", "zone": "a" } }),
             20,
         ),
-        (json!({ "id": "a", "user_agent_name": "gRPC Go" }), 10),
+        (json!({ "id": "a", "user_agent_name": "gRPC Go" }), 8),
     ] {
         let node: String = node
             .to_string()
