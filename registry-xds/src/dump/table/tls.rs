@@ -16,15 +16,6 @@ pub(in crate::dump) static UPSTREAM_TLS: Message = Message {
     ],
 };
 
-pub(in crate::dump) static DOWNSTREAM_TLS: Message = Message {
-    name: "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-    fields: &[
-        one(1, "common_tls_context", Nested(&COMMON_TLS)),
-        one(2, "require_client_certificate", Wrapper(&Bool)),
-        one(3, "require_sni", Wrapper(&Bool)),
-    ],
-};
-
 pub(in crate::dump) static COMMON_TLS: Message = Message {
     name: "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext",
     fields: &[
