@@ -18,6 +18,8 @@ pub struct ResourceSet {
     revision: u64,
     /// The snapshot it was made from, while some registry has not said anything yet.
     undecided: Option<Arc<Snapshot>>,
+    /// Meanwhile a service went that such a registry may still have.
+    has_lost: bool,
 }
 
 impl ResourceSet {
@@ -69,6 +71,12 @@ impl ResourceSet {
         }
     }
 
+    /// True where what several services share tells of an absence that is in doubt: a service was there, went, and a
+    /// registry that may own it has not said anything yet.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.has_lost
+    }
+
     pub(crate) fn table(&self, type_: ResourceType) -> &NameMap<Held> {
         &self.tables[type_.index()]
     }
@@ -104,10 +112,12 @@ impl ResourceSet {
         true
     }
 
-    /// States which snapshot it was made from, and keeps it where absences are in doubt.
-    pub(crate) fn made_from(&mut self, snapshot: &Arc<Snapshot>, complete: bool) {
+    /// States which snapshot it was made from, and keeps it where absences are in doubt; and whether one of them is that of
+    /// a service that was there.
+    pub(crate) fn made_from(&mut self, snapshot: &Arc<Snapshot>, complete: bool, has_lost: bool) {
         self.revision = snapshot.revision();
         self.undecided = (!complete).then(|| snapshot.clone());
+        self.has_lost = !complete && has_lost;
     }
 }
 

@@ -277,8 +277,10 @@ impl Subscription {
     /// What is due for a name.
     pub(super) fn step<'a>(&self, name: &str, set: &'a ResourceSet) -> Step<'a> {
         if let Some(resource) = set.get(self.type_, name) {
-            // A resource that several services share tells of absences by what is not in it.
-            return match set.is_complete() || names::hostname(self.type_, name).is_some() {
+            // A resource that several services share tells of absences by what is not in it. Who had it on this stream got
+            // it when nothing was in doubt, so that only what went since then can be.
+            let known = || !set.has_lost() && matches!(self.behind.get(name), Some(Had::Resource(_)));
+            return match set.is_complete() || names::hostname(self.type_, name).is_some() || known() {
                 true => Step::Add(resource),
                 false => Step::AddLater,
             };

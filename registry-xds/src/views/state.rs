@@ -1,10 +1,11 @@
 //! One view at one moment, and how it follows its services.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use registry_core::{Delta, Pattern, Service, Snapshot, Str};
+use registry_core::{Delta, Lookup, Pattern, Service, Snapshot, Str};
 
 use super::listeners::Listeners;
 use super::own::Own;
@@ -32,6 +33,8 @@ pub(super) struct State {
     listeners: Listeners,
     warnings: Warnings,
     set: ResourceSet,
+    /// Services that went while a registry which may own them had not said anything yet.
+    lost: HashSet<Str>,
     /// Whether the set is another one than when it was last asked for.
     changed: bool,
 }
@@ -56,6 +59,7 @@ impl State {
             listeners: Listeners::default(),
             warnings: Warnings::default(),
             set: ResourceSet::default(),
+            lost: HashSet::new(),
             changed: false,
         };
         state.reconfigure(config, snapshot);
@@ -80,16 +84,20 @@ impl State {
     pub(super) fn apply(&mut self, delta: &Delta) {
         for hostname in &delta.removed {
             self.remove(hostname);
+            self.lost.insert(hostname.clone());
         }
         for service in &delta.updated {
             self.put(service);
+            self.lost.remove(service.hostname());
         }
         self.settle();
     }
 
     /// What it serves, and whether that is something else than at the last call.
     pub(super) fn set(&mut self, snapshot: &Arc<Snapshot>, complete: bool) -> (Arc<ResourceSet>, bool) {
-        self.set.made_from(snapshot, complete);
+        let in_doubt = |hostname: &Str| matches!(snapshot.lookup(hostname), Lookup::Undecided(_));
+        self.lost.retain(|hostname| !complete && in_doubt(hostname));
+        self.set.made_from(snapshot, complete, !self.lost.is_empty());
         (Arc::new(self.set.clone()), std::mem::take(&mut self.changed))
     }
 

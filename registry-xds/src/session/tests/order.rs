@@ -227,6 +227,27 @@ fn clusters_stay_while_routes_without_them_are_in_doubt() {
 }
 
 #[test]
+fn a_registry_that_came_later_and_is_silent_holds_up_what_it_cannot_have_lost_and_no_more() {
+    for variant in [Sotw, Delta] {
+        let mut world = World::default();
+        let mut stream = envoy(variant, &mut world, "web@1/1");
+        let clusters = stream.update(&world.uncertain(&services("web@1/1 api@1/1")));
+        assert_eq!(clusters, either(variant, "c +api@1 +web@1", "c +api@1"));
+        assert_eq!(stream.ack(C), ["r +http.15001@web,api"]);
+        stream.ack(R);
+        // The other registry may have `api`: it stays, and so do all routes until that is known.
+        assert_eq!(stream.update(&world.uncertain(&services("web@1/1"))), NOTHING);
+        let more = world.uncertain(&services("web@1/1 new@1/1"));
+        let clusters = stream.update(&more);
+        assert_eq!(clusters, either(variant, "c +api@1 +new@1 +web@1", "c +new@1"));
+        assert_eq!(stream.ack(C), NOTHING);
+        let known = stream.update(&world.set(&services("web@1/1 new@1/1")));
+        assert_eq!(known, ["r +http.15001@web,new"]);
+        assert_eq!(stream.ack(R), either(variant, "c +new@1 +web@1", "c -api"));
+    }
+}
+
+#[test]
 fn an_envoy_that_starts_gets_no_listeners_before_all_registries_spoke() {
     for variant in [Sotw, Delta] {
         let mut world = World::default();

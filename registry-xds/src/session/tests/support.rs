@@ -78,6 +78,7 @@ impl World {
             let type_ = ResourceType::ALL["celr".find(type_).unwrap()];
             wanted.insert((type_, long(type_, name)), body);
         }
+        let mut has_lost = self.set.has_lost();
         for type_ in ResourceType::ALL {
             let names: Vec<_> = self
                 .set
@@ -87,6 +88,7 @@ impl World {
             for name in names {
                 if !wanted.contains_key(&(type_, name.to_string())) {
                     self.set.remove(type_, &name);
+                    has_lost = true;
                 }
             }
         }
@@ -95,7 +97,7 @@ impl World {
             self.set.insert(Arc::new(resource));
         }
         let snapshot = snapshot(awaited);
-        self.set.made_from(&snapshot, awaited.is_none());
+        self.set.made_from(&snapshot, awaited.is_none(), has_lost);
         Arc::new(self.set.clone())
     }
 }
