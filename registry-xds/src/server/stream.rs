@@ -129,9 +129,10 @@ where
         });
         self.session.request(request, Instant::now())?;
         let registration = &self.conversation.registration;
-        if self.sets.is_none()
-            && let Some(node) = self.session.node()
-        {
+        if self.sets.is_none() {
+            // Whoever says nothing would hear nothing, and look for the reason elsewhere.
+            let node = self.session.node();
+            let node = node.ok_or_else(|| Status::invalid_argument("a first request without node"))?;
             let view = View::of(node, &self.conversation.views.config());
             registration.introduce(node, &view);
             let mut sets = self.conversation.views.watch(view);
