@@ -6,10 +6,11 @@ use std::vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
-use prost::Message;
-use prost::encoding::encode_varint;
+use prost::encoding::{DecodeContext, decode_key, encode_varint, skip_field};
+use prost::{DecodeError, Message};
 use tonic::{Code, Status};
 
+use super::body::LONGEST;
 use crate::resource::{Resource, field_length, put_field, put_head};
 use crate::session::{Incoming, Response, Variant};
 
@@ -146,13 +147,52 @@ fn put_text(out: &mut Vec<u8>, number: u32, text: &str) {
 ///
 /// Where it is none.
 pub(super) fn decode(variant: Variant, message: Bytes) -> Result<Incoming, Status> {
+    check_weight(variant, &message)?;
     match variant {
         Variant::Sotw => DiscoveryRequest::decode(message).map(|request| Incoming::Sotw(Box::new(request))),
         Variant::Delta => {
             DeltaDiscoveryRequest::decode(message).map(|request| Incoming::Delta(Box::new(request)))
         }
     }
-    .map_err(|error| Status::invalid_argument(format!("not a request: {error}")))
+    .map_err(|error| not_a_request(&error))
+}
+
+fn not_a_request(error: &DecodeError) -> Status {
+    Status::invalid_argument(format!("not a request: {error}"))
+}
+
+/// What a text costs in memory beside its bytes, as part of a decoded list.
+const TEXT: usize = 64;
+
+/// The longest of all that is no list of names, in bytes: the node, mostly.
+const LONGEST_REST: usize = 1 << 20;
+
+/// Looks at a request before memory is spent on it: a name is three bytes on the wire, and many times that once decoded.
+fn check_weight(variant: Variant, message: &[u8]) -> Result<(), Status> {
+    // `resource_names`; in delta what is subscribed to, and no longer, and what the client has.
+    let lists = match variant {
+        Variant::Sotw => 3..=3,
+        Variant::Delta => 3..=5,
+    };
+    let (mut names, mut rest) = (0_usize, 0_usize);
+    let mut left = message;
+    while !left.is_empty() {
+        let before = left.len();
+        let (tag, wire_type) = decode_key(&mut left).map_err(|error| not_a_request(&error))?;
+        let context = DecodeContext::default();
+        skip_field(wire_type, tag, &mut left, context).map_err(|error| not_a_request(&error))?;
+        let length = before - left.len();
+        match lists.contains(&tag) {
+            true => names += length + TEXT,
+            false => rest += length,
+        }
+    }
+    if names > LONGEST || rest > LONGEST_REST {
+        return Err(Status::resource_exhausted(
+            "a request with more names, or more about its node, than any client needs",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

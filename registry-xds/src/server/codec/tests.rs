@@ -126,3 +126,27 @@ fn what_is_no_request_is_refused_with_a_status() {
         assert_eq!(error.code(), Code::InvalidArgument);
     }
 }
+
+#[test]
+fn a_request_is_weighed_before_it_is_read() {
+    let code = |variant, tag, pieces: usize, length: usize| {
+        let mut request = Vec::new();
+        for _ in 0..pieces {
+            put_field(&mut request, tag, &vec![b'a'; length]);
+        }
+        decode(variant, request.into()).err().map(|status| status.code())
+    };
+    let too_much = Some(Code::ResourceExhausted);
+    assert_eq!(code(Variant::Sotw, 3, 100_000, 60), None);
+    for (variant, tag) in [(Variant::Sotw, 3), (Variant::Delta, 3), (Variant::Delta, 5)] {
+        assert_eq!(code(variant, tag, 1 << 20, 1), too_much, "{variant:?} {tag}");
+    }
+    // An error has a list of details, a node its metadata: a few of them are enough.
+    assert_eq!(code(Variant::Sotw, 5, 1, 1 << 20), too_much);
+    assert_eq!(code(Variant::Delta, 1, 1 << 10, 1 << 10), too_much);
+    // A key without a value, and a length beyond the end.
+    for broken in [&[0x1a][..], &[0x1a, 9, b'a']] {
+        let status = decode(Variant::Sotw, Bytes::from_static(broken)).unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+    }
+}
