@@ -55,9 +55,5 @@ pub(crate) fn identity(text: &str) -> bool {
 
 /// A text, shortened for a warning.
 pub(crate) fn short(text: &str) -> String {
-    let mut short: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().nth(60).is_some() {
-        short.push('…');
-    }
-    short
+    registry_core::short(text, 60)
 }
