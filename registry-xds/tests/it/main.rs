@@ -1,8 +1,9 @@
-//! The xDS server on the wire: with scripted clients, which need nothing but this crate.
+//! The xDS server on the wire: with scripted clients.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod ends;
 mod health;
+mod rules;
 mod stalled;
 mod streams;
 mod support;

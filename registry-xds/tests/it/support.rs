@@ -64,7 +64,7 @@ pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     pub(crate) stop: CancellationToken,
     pub(crate) ended: JoinHandle<Result<(), Error>>,
-    _discovery: Discovery,
+    pub(crate) discovery: Discovery,
 }
 
 impl Drop for Served {
@@ -80,6 +80,11 @@ pub(crate) async fn serve_registry(registry: impl ServiceRegistry, config: XdsCo
         .unwrap()
         .start()
         .unwrap();
+    serve_discovery(discovery, config).await
+}
+
+/// Serves what a discovery knows.
+pub(crate) async fn serve_discovery(discovery: Discovery, config: XdsConfig) -> Served {
     let stop = CancellationToken::new();
     let xds = Xds::start(discovery.clone(), config, stop.clone()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -93,7 +98,7 @@ pub(crate) async fn serve_registry(registry: impl ServiceRegistry, config: XdsCo
         address,
         stop,
         ended: tokio::spawn(serving),
-        _discovery: discovery,
+        discovery,
     }
 }
 
