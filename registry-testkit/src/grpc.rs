@@ -17,12 +17,14 @@ use serde_json::{Value, json};
 
 use self::program::Program;
 use crate::Error;
+use crate::upstream::Identity;
 
 /// What questions may take beyond what was asked for.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// A server: `/test.Echo/Echo` answers with its id, `/test.Echo/Stream` with the id again and again,
-/// `/grpc.health.v1.Health/Check` with its health. It speaks HTTP/2 without TLS.
+/// `/grpc.health.v1.Health/Check` with its health. It speaks HTTP/2, without TLS
+/// unless [`start_tls`](Self::start_tls) starts it.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), registry_testkit::Error> {
@@ -58,6 +60,10 @@ pub struct Call {
     pub timeout: Duration,
     /// Whether it waits for a server instead of failing at once.
     pub wait_for_ready: bool,
+    /// What it sends beside the message, names in lower case.
+    pub metadata: Vec<(String, String)>,
+    /// Whether the control plane says what TLS there is to servers, by `xds_channel_credentials`. None otherwise.
+    pub tls_by_xds: bool,
 }
 
 /// The answer to a call.
@@ -117,7 +123,27 @@ impl GrpcServer {
     ///
     /// As for [`start`](Self::start).
     pub async fn start_at(address: SocketAddr, id: &str) -> Result<Self, Error> {
-        let config = json!({ "id": id, "address": address.to_string() });
+        Self::start_with(address, id, json!({})).await
+    }
+
+    /// Starts one on a free port of 127.0.0.1 that speaks TLS: it shows the identity, and clients have to show one that
+    /// the authority (a certificate in PEM) issued.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub async fn start_tls(id: &str, identity: &Identity, authority: &str) -> Result<Self, Error> {
+        let config = json!({
+            "certificate": identity.certificate,
+            "key": identity.key,
+            "authority": authority,
+        });
+        Self::start_with((Ipv4Addr::LOCALHOST, 0).into(), id, config).await
+    }
+
+    async fn start_with(address: SocketAddr, id: &str, mut config: Value) -> Result<Self, Error> {
+        config["id"] = json!(id);
+        config["address"] = json!(address.to_string());
         let (program, hello) = Program::start("grpc-server", SERVER, config).await?;
         let port = hello["port"].as_u64().and_then(|port| u16::try_from(port).ok());
         Ok(Self {
@@ -198,6 +224,8 @@ impl Call {
             authority: None,
             timeout: Duration::from_secs(30),
             wait_for_ready: false,
+            metadata: Vec::new(),
+            tls_by_xds: false,
         }
     }
 
@@ -208,6 +236,8 @@ impl Call {
             "authority": self.authority,
             "timeout": self.timeout.as_secs_f64(),
             "wait": self.wait_for_ready,
+            "metadata": self.metadata,
+            "by_xds": self.tls_by_xds,
         })
     }
 }

@@ -1,5 +1,6 @@
 """A gRPC client that calls what a test tells it to; the one argument is a description of what is wanted, as JSON."""
 
+import importlib
 import json
 import os
 import sys
@@ -15,9 +16,22 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 os.environ.update(config["environment"])
 
 import grpc  # noqa: E402
+import grpc.experimental  # noqa: E402
 from google.protobuf import json_format  # noqa: E402
 from grpc_csds import ClientStatusDiscoveryServiceServicer as Csds  # noqa: E402
 from lines import converse  # noqa: E402
+
+# What a client is sent, so that it can be told as JSON: messages inside of others are only known once they are loaded.
+for known in (
+    "envoy.config.cluster.v3.cluster_pb2",
+    "envoy.config.endpoint.v3.endpoint_pb2",
+    "envoy.config.listener.v3.listener_pb2",
+    "envoy.config.route.v3.route_pb2",
+    "envoy.extensions.filters.http.router.v3.router_pb2",
+    "envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2",
+    "envoy.extensions.transport_sockets.tls.v3.tls_pb2",
+):
+    importlib.import_module(known)
 
 # A detail's text is kept that often.
 KEPT = 100
@@ -26,11 +40,20 @@ channels = {}
 
 
 def channel(question):
-    key = (question["target"], question.get("authority"))
+    key = (question["target"], question.get("authority"), question.get("by_xds", False))
     if key not in channels:
         options = [("grpc.default_authority", key[1])] if key[1] else []
-        channels[key] = grpc.insecure_channel(key[0], options=options)
+        if key[2]:
+            plain = grpc.experimental.insecure_channel_credentials()
+            credentials = grpc.xds_channel_credentials(plain)
+            channels[key] = grpc.secure_channel(key[0], credentials, options=options)
+        else:
+            channels[key] = grpc.insecure_channel(key[0], options=options)
     return channels[key]
+
+
+def metadata(question):
+    return [(key, value) for key, value in question.get("metadata", [])]
 
 
 def call(question):
@@ -42,6 +65,7 @@ def call(question):
         answer = method(
             b"hello",
             timeout=question["timeout"],
+            metadata=metadata(question),
             wait_for_ready=question.get("wait", False),
         )
         server, _, _ = answer.partition(b"\n")
@@ -63,7 +87,7 @@ def stream(question):
     """Reads that many messages of one stream, and tells what they were."""
     method = channel(question).unary_stream("/test.Echo/Stream")
     found = {"messages": [], "code": "OK", "details": ""}
-    answers = method(b"", timeout=question["timeout"])
+    answers = method(b"", timeout=question["timeout"], metadata=metadata(question))
     try:
         for message in answers:
             found["messages"].append(message.decode(errors="replace"))

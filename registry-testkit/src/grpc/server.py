@@ -61,7 +61,15 @@ server.add_generic_rpc_handlers(
         methods("grpc.health.v1.Health", {"Check": grpc.unary_unary_rpc_method_handler(check)}),
     )
 )
-port = server.add_insecure_port(config["address"])
+if "key" in config:
+    credentials = grpc.ssl_server_credentials(
+        [(config["key"].encode(), config["certificate"].encode())],
+        root_certificates=config["authority"].encode(),
+        require_client_auth=True,
+    )
+    port = server.add_secure_port(config["address"], credentials)
+else:
+    port = server.add_insecure_port(config["address"])
 server.start()
 
 
