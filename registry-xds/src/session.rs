@@ -306,6 +306,9 @@ impl Session {
 /// Why a name that a client asked for is not there.
 fn absence(type_: ResourceType, name: &str) -> String {
     match names::hostname(type_, name) {
+        Some(hostname) if hostname == name => {
+            format!("no service {hostname}: no registry has it for this client, or no port of it speaks gRPC")
+        }
         Some(hostname) => {
             format!("no service {hostname}: no registry has it for this client, or not with {name}")
         }
