@@ -50,15 +50,34 @@ pub struct Bootstrap {
     pub tls_client: Option<(PathBuf, PathBuf)>,
 }
 
+/// The files from which a gRPC client takes certificates for its connections to services: what `upstream_tls` calls a
+/// provider. It reads them again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateProvider {
+    /// Its name in `upstream_tls`.
+    pub instance: String,
+    /// The client's own certificate, in PEM.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authorities of services' certificates.
+    pub ca: PathBuf,
+}
+
 impl Bootstrap {
     /// Writes it: of Envoy with a comment on how to run it where the format has comments, of gRPC as JSON in either format.
     pub fn render(&self, format: BootstrapFormat) -> String {
+        self.render_with(&[], format)
+    }
+
+    /// As [`render`](Self::render), for gRPC with providers of certificates; Envoy is told of files by its clusters.
+    pub fn render_with(&self, providers: &[CertificateProvider], format: BootstrapFormat) -> String {
         match (self.kind, format) {
             (Kind::Envoy, BootstrapFormat::Yaml) => {
                 format!("{}{}", envoy::HOW_TO_RUN, envoy::document(self).yaml())
             }
             (Kind::Envoy, BootstrapFormat::Json) => envoy::document(self).json(),
-            (Kind::Grpc, _) => grpc::document(self).json(),
+            (Kind::Grpc, _) => grpc::document(self, providers).json(),
         }
     }
 

@@ -10,6 +10,8 @@ pub(super) enum Document {
     Text(String),
     List(Vec<Document>),
     Map(Vec<(&'static str, Document)>),
+    /// A map whose keys are not ours.
+    Named(Vec<(String, Document)>),
 }
 
 impl From<&str> for Document {
@@ -48,9 +50,10 @@ impl Document {
                 line(out, depth);
                 out.push(']');
             }
-            Self::Map(pairs) if !pairs.is_empty() => {
+            Self::Map(_) | Self::Named(_) if !self.is_scalar() => {
                 out.push('{');
-                for (index, (key, value)) in pairs.iter().enumerate() {
+                let pairs = self.pairs();
+                for (index, (key, value)) in pairs.into_iter().enumerate() {
                     out.push_str(if index > 0 { "," } else { "" });
                     line(out, depth + 1);
                     out.push_str(&format!("{}: ", quoted(key)));
@@ -79,8 +82,8 @@ impl Document {
                     item.write_yaml(out, depth + 1, true);
                 }
             }
-            Self::Map(pairs) if !pairs.is_empty() => {
-                for (key, value) in pairs {
+            Self::Map(_) | Self::Named(_) if !self.is_scalar() => {
+                for (key, value) in self.pairs() {
                     begin(out);
                     out.push_str(&plain(key));
                     out.push(':');
@@ -99,10 +102,20 @@ impl Document {
         }
     }
 
+    /// The keys and values of a map.
+    fn pairs(&self) -> Vec<(&str, &Self)> {
+        match self {
+            Self::Map(pairs) => pairs.iter().map(|(key, value)| (*key, value)).collect(),
+            Self::Named(pairs) => pairs.iter().map(|(key, value)| (key.as_str(), value)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     fn is_scalar(&self) -> bool {
         match self {
             Self::List(items) => items.is_empty(),
             Self::Map(pairs) => pairs.is_empty(),
+            Self::Named(pairs) => pairs.is_empty(),
             _ => true,
         }
     }
@@ -114,7 +127,7 @@ impl Document {
             Self::Number(value) => value.to_string(),
             Self::Text(text) => plain(text),
             Self::List(_) => "[]".to_owned(),
-            Self::Map(_) => "{}".to_owned(),
+            Self::Map(_) | Self::Named(_) => "{}".to_owned(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Bootstraps of gRPC: a file or text of JSON, named by `GRPC_XDS_BOOTSTRAP` or held by `GRPC_XDS_BOOTSTRAP_CONFIG`.
 
-use super::Bootstrap;
 use super::document::Document;
-use Document::{List, Map};
+use super::{Bootstrap, CertificateProvider};
+use Document::{List, Map, Named};
 
-pub(super) fn document(bootstrap: &Bootstrap) -> Document {
+pub(super) fn document(bootstrap: &Bootstrap, providers: &[CertificateProvider]) -> Document {
     let servers = bootstrap.servers.iter().map(|server| {
         Map(vec![
             ("server_uri", server.as_str().into()),
@@ -12,10 +12,34 @@ pub(super) fn document(bootstrap: &Bootstrap) -> Document {
             ("server_features", List(vec!["xds_v3".into()])),
         ])
     });
-    Map(vec![
+    let mut root = vec![
         ("xds_servers", List(servers.collect())),
         ("node", bootstrap.node()),
+    ];
+    if !providers.is_empty() {
+        let named = providers
+            .iter()
+            .map(|provider| (provider.instance.clone(), files(provider)));
+        root.push(("certificate_providers", Named(named.collect())));
+    }
+    Map(root)
+}
+
+/// gRFC A29: the one plugin that all libraries have.
+fn files(provider: &CertificateProvider) -> Document {
+    let config = vec![
+        ("certificate_file", file(&provider.certificate)),
+        ("private_key_file", file(&provider.key)),
+        ("ca_certificate_file", file(&provider.ca)),
+    ];
+    Map(vec![
+        ("plugin_name", "file_watcher".into()),
+        ("config", Map(config)),
     ])
+}
+
+fn file(path: &std::path::Path) -> Document {
+    Document::from(&*path.to_string_lossy())
 }
 
 /// gRFC A65: the name that the server's certificate has to have is always that of `server_uri`.
@@ -23,7 +47,6 @@ fn credentials(bootstrap: &Bootstrap) -> Document {
     let Some(ca) = &bootstrap.tls_ca else {
         return Map(vec![("type", "insecure".into())]);
     };
-    let file = |path: &std::path::Path| Document::from(&*path.to_string_lossy());
     let mut config = vec![("ca_certificate_file", file(ca))];
     if let Some((certificate, key)) = &bootstrap.tls_client {
         config.push(("certificate_file", file(certificate)));

@@ -1,11 +1,14 @@
 //! `bootstrap`: all that Envoy or a gRPC client needs to find this daemon.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use registry_core::Locality;
-use registry_xds::{Bootstrap, BootstrapFormat, Kind, Variant, XdsConfig};
+use registry_xds::{
+    Bootstrap, BootstrapFormat, CertificateProvider, Kind, UpstreamTlsSource, Variant, XdsConfig,
+};
 
 use super::{ConfigFile, output};
 use crate::config;
@@ -16,7 +19,7 @@ pub(super) enum BootstrapCommand {
     /// Print a configuration for Envoy: `registryd bootstrap envoy > envoy.yaml && envoy -c envoy.yaml`
     Envoy(EnvoyArgs),
     /// Print a bootstrap for gRPC, to be named by the variable GRPC_XDS_BOOTSTRAP
-    Grpc(NodeArgs),
+    Grpc(GrpcArgs),
 }
 
 #[derive(Debug, Args)]
@@ -41,6 +44,21 @@ pub(super) struct EnvoyArgs {
     /// The name that the server's certificate has to have; that of --server unless set
     #[arg(long, value_name = "NAME", requires = "tls_ca")]
     tls_name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GrpcArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// File with the client's own certificate for services, on its machine: of the providers that `xds.upstream_tls` names
+    #[arg(long, value_name = "FILE", requires_all = ["provider_key", "provider_ca"])]
+    provider_cert: Option<PathBuf>,
+    /// File with its key, on its machine
+    #[arg(long, value_name = "FILE", requires = "provider_cert")]
+    provider_key: Option<PathBuf>,
+    /// File with the authorities of services' certificates, on its machine
+    #[arg(long, value_name = "FILE", requires = "provider_cert")]
+    provider_ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -91,9 +109,10 @@ enum Format {
 }
 
 pub(super) fn print(command: BootstrapCommand) -> Result<(), Error> {
-    let (bootstrap, format) = match command {
+    match command {
         BootstrapCommand::Envoy(args) => {
-            let mut bootstrap = args.node.bootstrap(Kind::Envoy)?;
+            let xds = args.node.settings()?;
+            let mut bootstrap = args.node.bootstrap(Kind::Envoy, &xds)?;
             if args.sotw {
                 bootstrap.variant = Variant::Sotw;
             }
@@ -102,26 +121,71 @@ pub(super) fn print(command: BootstrapCommand) -> Result<(), Error> {
                 bootstrap.admin = Some(SocketAddr::new(loopback, args.admin_port));
             }
             bootstrap.tls_name = args.tls_name;
-            (bootstrap, args.format)
+            let format = match args.format {
+                Format::Yaml => BootstrapFormat::Yaml,
+                Format::Json => BootstrapFormat::Json,
+            };
+            output::print(&bootstrap.render(format))
         }
-        BootstrapCommand::Grpc(args) => (args.bootstrap(Kind::Grpc)?, Format::Json),
-    };
-    let format = match format {
-        Format::Yaml => BootstrapFormat::Yaml,
-        Format::Json => BootstrapFormat::Json,
-    };
-    output::print(&bootstrap.render(format))
+        BootstrapCommand::Grpc(args) => {
+            let xds = args.node.settings()?;
+            let providers = args.providers(&xds)?;
+            let bootstrap = args.node.bootstrap(Kind::Grpc, &xds)?;
+            output::print(&bootstrap.render_with(&providers, BootstrapFormat::Json))
+        }
+    }
+}
+
+impl GrpcArgs {
+    /// The providers that the configuration names, all with the same files. A client without one refuses the services
+    /// that need it.
+    fn providers(&self, xds: &XdsConfig) -> Result<Vec<CertificateProvider>, Error> {
+        let named: BTreeSet<&str> = xds
+            .upstream_tls
+            .iter()
+            .filter_map(|rule| match &rule.source {
+                UpstreamTlsSource::Provider { instance } => Some(instance.as_str()),
+                _ => None,
+            })
+            .collect();
+        let files = (&self.provider_cert, &self.provider_key, &self.provider_ca);
+        let (Some(certificate), Some(key), Some(ca)) = files else {
+            return match named.first() {
+                None => Ok(Vec::new()),
+                Some(instance) => Err(Error::Usage(format!(
+                    "the configuration has xds.upstream_tls with provider {instance:?}, expected --provider-cert, \
+                     --provider-key and --provider-ca with files on the node's machine"
+                ))),
+            };
+        };
+        if named.is_empty() {
+            return Err(Error::Usage(
+                "--provider-cert: found no provider in the configuration, expected one in xds.upstream_tls"
+                    .to_owned(),
+            ));
+        }
+        let provider = |instance: &str| CertificateProvider {
+            instance: instance.to_owned(),
+            certificate: certificate.clone(),
+            key: key.clone(),
+            ca: ca.clone(),
+        };
+        Ok(named.into_iter().map(provider).collect())
+    }
 }
 
 impl NodeArgs {
-    fn bootstrap(self, kind: Kind) -> Result<Bootstrap, Error> {
-        let config = config::load(&self.config.source()?)?;
-        let Some(xds) = &config.xds else {
-            return Err(Error::Usage(
+    /// What the configuration says of xDS.
+    fn settings(&self) -> Result<XdsConfig, Error> {
+        config::load(&self.config.source()?)?.xds.ok_or_else(|| {
+            Error::Usage(
                 "the configuration has no section `xds`, expected one such as xds: { listen: \"127.0.0.1:7381\" }"
                     .to_owned(),
-            ));
-        };
+            )
+        })
+    }
+
+    fn bootstrap(self, kind: Kind, xds: &XdsConfig) -> Result<Bootstrap, Error> {
         let servers = self.servers(xds)?;
         let tls_client = self.tls_client(xds)?;
         for (name, value) in [

@@ -132,6 +132,37 @@ fn grpc_gets_json_with_its_credentials() {
 }
 
 #[test]
+fn grpc_gets_the_providers_of_certificates_that_services_need() {
+    let provider = "{ hosts: \"*\", source: { provider: { instance: spire } } }";
+    let xds = format!("xds: {{ upstream_tls: [{provider}] }}");
+    let arguments = [
+        "grpc",
+        "--provider-cert",
+        "/me.pem",
+        "--provider-key",
+        "/me.key",
+        "--provider-ca",
+        "/ca.pem",
+    ];
+    let value = json_of(&xds, &arguments);
+    let files = json!({
+        "certificate_file": "/me.pem", "private_key_file": "/me.key", "ca_certificate_file": "/ca.pem",
+    });
+    assert_eq!(
+        value["certificate_providers"],
+        json!({ "spire": { "plugin_name": "file_watcher", "config": files } })
+    );
+    let (code, said) = bootstrap(&xds, &["grpc"]);
+    let expected = "xds.upstream_tls with provider \"spire\", expected --provider-cert";
+    assert!(code == Some(2) && said.contains(expected), "{code:?} {said}");
+    let (code, said) = bootstrap("xds: {}", &arguments);
+    assert!(
+        code == Some(2) && said.contains("found no provider"),
+        "{code:?} {said}"
+    );
+}
+
+#[test]
 fn what_cannot_work_is_refused() {
     let mutual = "xds: { listen: \"127.0.0.1:7381\", tls: { certificate: a, key: b, client_ca: c } }";
     for (xds, arguments, expected) in [
