@@ -1,0 +1,3 @@
+//! The server with real clients.
+
+mod grpc;
