@@ -6,9 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::Method;
 use http::header::HOST;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -44,31 +48,8 @@ pub struct Answer {
 ///
 /// [`Error::Http`] when there is no answer.
 pub async fn http(address: SocketAddr, host: &str, path: &str) -> Result<Answer, Error> {
-    ask(JsonClient::options(None).http1_only(), address, host, path).await
-}
-
-/// Asks by HTTP/2 without TLS, on a connection of its own.
-///
-/// # Errors
-///
-/// [`Error::Http`] when there is no answer.
-pub async fn http2(address: SocketAddr, host: &str, path: &str) -> Result<Answer, Error> {
-    ask(
-        JsonClient::options(None).http2_prior_knowledge(),
-        address,
-        host,
-        path,
-    )
-    .await
-}
-
-async fn ask(
-    options: reqwest::ClientBuilder,
-    address: SocketAddr,
-    host: &str,
-    path: &str,
-) -> Result<Answer, Error> {
-    let client = options.build().map_err(|source| Error::Client { source })?;
+    let built = JsonClient::options(None).http1_only().build();
+    let client = built.map_err(|source| Error::Client { source })?;
     let url = format!("http://{address}{path}");
     let failed = |source| Error::Http {
         method: Method::GET.to_string(),
@@ -82,6 +63,40 @@ async fn ask(
         headers: response.headers().clone(),
         body: response.text().await.map_err(failed)?,
     })
+}
+
+/// Asks by HTTP/2 without TLS, on a connection of its own. The host is what the request names as its authority.
+///
+/// # Errors
+///
+/// [`Error::Io`] when there is no answer, [`Error::Deadline`] when it takes longer than 30 s.
+pub async fn http2(address: SocketAddr, host: &str, path: &str) -> Result<Answer, Error> {
+    within(address, async {
+        let request = http::Request::get(format!("http://{host}{path}"))
+            .body(Empty::<Bytes>::new())
+            .map_err(io::Error::other)?;
+        let stream = TokioIo::new(TcpStream::connect(address).await?);
+        let opened = http2::handshake(TokioExecutor::new(), stream).await;
+        let (mut sender, connection) = opened.map_err(io::Error::other)?;
+        let exchange = async {
+            let response = sender.send_request(request).await?;
+            let (head, body) = response.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok::<_, hyper::Error>(Answer {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body: String::from_utf8_lossy(&body).into_owned(),
+            })
+        };
+        tokio::select! {
+            answer = exchange => answer.map_err(io::Error::other),
+            ended = connection => match ended {
+                Ok(()) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) => Err(io::Error::other(error)),
+            },
+        }
+    })
+    .await
 }
 
 /// Opens a WebSocket, sends the text and returns the one that comes back. A refusal to open one is an error with the
