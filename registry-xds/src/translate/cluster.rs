@@ -108,14 +108,20 @@ fn found(cluster: Cluster, kind: Kind, endpoints: &Endpoints) -> Cluster {
 /// With what gRPC has no use for.
 fn for_envoy(plain: Cluster, context: &Context<'_>, port: &Port<'_>) -> Cluster {
     let config = context.config;
+    let panics = config.unhealthy == UnhealthyMode::Omit;
     let outlier_detection = config.outlier_detection.as_ref().map(|outlier| OutlierDetection {
         consecutive_5xx: proto::number(outlier.consecutive_5xx),
         interval: Some(proto::duration(outlier.interval)),
         base_ejection_time: Some(proto::duration(outlier.base_ejection_time)),
         max_ejection_percent: proto::number(outlier.max_ejection_percent.min(100)),
+        // A tenth of fewer than ten endpoints is none: nothing would ever be ejected. Without panic mode the only endpoint
+        // would be out of use as well.
+        always_eject_one_host: (panics && outlier.max_ejection_percent > 0)
+            .then(proto::yes)
+            .flatten(),
         ..OutlierDetection::default()
     });
-    let common_lb_config = (config.unhealthy == UnhealthyMode::Send).then(|| cluster::CommonLbConfig {
+    let common_lb_config = (!panics).then(|| cluster::CommonLbConfig {
         healthy_panic_threshold: Some(Percent { value: 0.0 }),
         ..cluster::CommonLbConfig::default()
     });

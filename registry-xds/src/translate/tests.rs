@@ -178,7 +178,9 @@ fn clusters_have_what_the_facts_ask_for() {
     );
     assert!(grpc.ignore_health_on_host_removal);
     assert_eq!(grpc.common_lb_config, None);
-    assert_eq!(grpc.outlier_detection.unwrap().consecutive_5xx.unwrap().value, 5);
+    let outlier = grpc.outlier_detection.unwrap();
+    assert_eq!(outlier.consecutive_5xx.unwrap().value, 5);
+    assert!(outlier.always_eject_one_host.unwrap().value);
     assert_eq!(cluster("6379").lb_policy(), cluster::LbPolicy::Maglev);
     assert_eq!(cluster("80").lb_policy(), cluster::LbPolicy::RoundRobin);
     assert!(cluster("80").typed_extension_protocol_options.is_empty());
@@ -197,6 +199,7 @@ fn clusters_have_what_the_facts_ask_for() {
     let cluster: Cluster = resource(&translation, ResourceType::Cluster, "outbound|80||web.static").unwrap();
     let panic_threshold = cluster.common_lb_config.unwrap().healthy_panic_threshold;
     assert_eq!(panic_threshold.unwrap().value, 0.0);
+    assert_eq!(cluster.outlier_detection.unwrap().always_eject_one_host, None);
 }
 
 #[test]
