@@ -243,7 +243,7 @@ pub struct OutlierDetection {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Text")]
     pub base_ejection_time: Duration,
-    /// At most this share of endpoints, in percent.
+    /// At most this share of endpoints, in percent. With `unhealthy: omit` it is one of them at least, unless this is 0.
     pub max_ejection_percent: u32,
 }
 
@@ -291,7 +291,7 @@ pub enum UpstreamTlsSource {
         /// The name of the secret with the authorities, such as `ROOTCA` or a trust domain's id.
         validation: String,
     },
-    /// From files on the node's machine, which Envoy watches.
+    /// From files on the node's machine. Envoy reads them when it gets the cluster, and not again when they change.
     Files {
         /// The node's certificate.
         certificate: PathBuf,
