@@ -1,10 +1,12 @@
 //! The server with real clients: gRPC, and Envoys with real servers behind them.
 
+mod certificates;
 mod changes;
 mod failing;
 mod grpc;
 mod invalid;
 mod kinds;
 mod pair;
+mod places;
 mod refused;
 mod stage;

@@ -272,7 +272,10 @@ impl Service {
         address: SocketAddr,
         more: impl FnOnce(EndpointBuilder) -> EndpointBuilder,
     ) -> Self {
-        let endpoint = Endpoint::builder(Address::from(address.ip())).port("main", address.port());
+        // Several at one IP address are told apart by their ids.
+        let endpoint = Endpoint::builder(Address::from(address.ip()))
+            .id(address.to_string())
+            .port("main", address.port());
         self.endpoints.push(more(endpoint).build());
         self
     }
