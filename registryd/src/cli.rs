@@ -75,7 +75,7 @@ enum Command {
     /// Print all that a client of xDS needs to find this daemon
     #[cfg(feature = "xds")]
     #[command(subcommand)]
-    Bootstrap(bootstrap::BootstrapCommand),
+    Bootstrap(Box<bootstrap::BootstrapCommand>),
     /// Show what the xDS server of a running daemon serves, and to whom
     #[cfg(feature = "xds")]
     #[command(subcommand)]
@@ -242,7 +242,7 @@ impl Cli {
             #[cfg(feature = "kubernetes")]
             Command::Rbac(command) => rbac::show(&command),
             #[cfg(feature = "xds")]
-            Command::Bootstrap(command) => bootstrap::print(command),
+            Command::Bootstrap(command) => bootstrap::print(*command),
             #[cfg(feature = "xds")]
             Command::Xds(command) => xds::show(command).await,
             Command::Version => output::print(concat!("registryd ", env!("CARGO_PKG_VERSION"), "\n")),
