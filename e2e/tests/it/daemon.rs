@@ -69,15 +69,30 @@ impl Daemon {
             .append(true)
             .open(self.path("log"))
             .unwrap();
+        let mut command = self.command(&["run", "--config", "registryd.yaml"]);
+        command.stdin(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Another command of the program, in the same directory: what it prints.
+    pub(crate) fn prints(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let program = std::env::var_os(PROGRAM).unwrap_or_else(|| env!("CARGO_BIN_EXE_e2e-registryd").into());
         let mut command = Command::new(program);
         command
-            .args(["run", "--config", "registryd.yaml"])
+            .args(arguments)
             .current_dir(self.directory.path())
             .env("XDG_CONFIG_HOME", self.path("config"))
-            .env("XDG_STATE_HOME", self.path("home"))
-            .stdin(Stdio::null())
-            .stderr(log);
+            .env("XDG_STATE_HOME", self.path("home"));
         for variable in [
             "REGISTRYD_CONFIG",
             "REGISTRYD_LOG",
@@ -86,7 +101,7 @@ impl Daemon {
         ] {
             command.env_remove(variable);
         }
-        self.child = Some(command.spawn().unwrap());
+        command
     }
 
     /// Waits until it is ready, and says how long that took.

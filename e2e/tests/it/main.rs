@@ -13,3 +13,12 @@ mod server;
 mod slow;
 mod stage;
 mod truth;
+
+/// A number from the environment, for those who want more of something.
+pub(crate) fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is {text:?}, expected a number")),
+    )
+}

@@ -3,3 +3,4 @@
 mod clusters;
 mod eureka;
 mod kubernetes;
+pub(crate) mod xds;

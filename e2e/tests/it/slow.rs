@@ -3,3 +3,4 @@
 mod chaos;
 mod outage;
 mod reloads;
+mod xds;

@@ -1,26 +1,18 @@
 //! Two minutes of misfortune.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use crate::plan::{Plan, Step};
 use crate::stage::Stage;
+use crate::variable;
 
 /// How long the walk is, in seconds.
 const SECONDS: &str = "REGISTRY_CHAOS_SECONDS";
 
 /// Where it goes.
 const SEED: &str = "REGISTRY_CHAOS_SEED";
-
-fn variable<T: FromStr>(name: &str) -> Option<T> {
-    let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} is {text:?}, expected a number")),
-    )
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_exists_is_ever_absent() {
