@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use registry_core::Discovery;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use clients::{ClientStatus, Clients, Nack, TypeStatus, XdsMetrics};
@@ -38,27 +37,18 @@ impl Xds {
     /// Where the configuration cannot be meant.
     pub fn start(discovery: Discovery, config: XdsConfig, stop: CancellationToken) -> Result<Self, Error> {
         config.check()?;
-        let (tell, ready) = watch::channel(false);
-        let views = Views::start(discovery.clone(), config, stop.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = discovery.ready() => {
-                    tell.send_replace(true);
-                }
-            }
-        });
+        let views = Views::start(discovery, config, stop);
         Ok(Self {
             shared: Arc::new(Shared {
+                ready: views.ready(),
                 views,
                 clients: Arc::default(),
-                ready,
             }),
         })
     }
 
     /// Serves on that listener until `stop`; then streams end with `UNAVAILABLE`, after a GOAWAY. Nothing is answered
-    /// before discovery is ready.
+    /// before discovery is ready, nor what was restored before its registry could say what it says now.
     ///
     /// Each connection is served by the settings that are in force when it comes. Files of certificates are looked at when
     /// somebody connects, and read again where they changed; where they cannot be used any more, those that were read

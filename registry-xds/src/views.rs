@@ -17,6 +17,7 @@ mod listeners;
 mod own;
 mod pool;
 mod rank;
+mod ready;
 mod routes;
 mod state;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod warnings;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use registry_core::{Discovery, Snapshot, Str};
@@ -57,6 +59,8 @@ pub struct Views {
 
 struct Shared {
     discovery: Discovery,
+    /// True once what it knows may be served.
+    ready: watch::Receiver<bool>,
     config: watch::Sender<Arc<XdsConfig>>,
     translate: Arc<Translate>,
     pool: Arc<Pool>,
@@ -86,6 +90,7 @@ impl Views {
         translate: Arc<Translate>,
     ) -> Self {
         let shared = Shared {
+            ready: ready::start(discovery.clone(), stop.clone()),
             discovery,
             config: watch::Sender::new(Arc::new(config)),
             translate,
@@ -110,7 +115,13 @@ impl Views {
         self.shared.config.send_replace(Arc::new(config));
     }
 
-    /// The newest set of a view: `None` until discovery is ready. The slot holds one set, so that a slow reader misses
+    /// True once anybody is served: when discovery is ready, and what it read from disk was said again by its registries, or
+    /// these cannot be reached.
+    pub(crate) fn ready(&self) -> watch::Receiver<bool> {
+        self.shared.ready.clone()
+    }
+
+    /// The newest set of a view: `None` until anything is served. The slot holds one set, so that a slow reader misses
     /// what is between two looks, and delays nobody. Its sender is gone once `stop` was told.
     pub fn watch(&self, view: View) -> watch::Receiver<Option<Arc<ResourceSet>>> {
         let mut slots = self.shared.slots();
@@ -126,9 +137,9 @@ impl Views {
         newest
     }
 
-    /// The set that a node would get now, and what could not be served of it. `None` until discovery is ready.
+    /// The set that a node would get now, and what could not be served of it. `None` until anything is served.
     pub async fn look(&self, node: &Node) -> Option<(Arc<ResourceSet>, Vec<Warning>)> {
-        if !self.shared.discovery.readiness().ready {
+        if !*self.shared.ready.borrow() {
             return None;
         }
         let config = self.config();
@@ -163,6 +174,13 @@ impl Views {
 }
 
 impl Shared {
+    /// Resolves once anybody may be served.
+    async fn ready(&self) {
+        if self.ready.clone().wait_for(|ready| *ready).await.is_err() {
+            pending::<()>().await;
+        }
+    }
+
     fn slots(&self) -> MutexGuard<'_, HashMap<View, Weak<Slot>>> {
         lock(&self.slots)
     }

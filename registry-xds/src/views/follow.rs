@@ -17,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Services that are translated where they are; more of them would hold up the other tasks of their thread.
 const FEW: usize = 64;
 
-/// Fills the slot of a view: from the moment on when discovery is ready, until `stop` or until nobody looks any more.
+/// Fills the slot of a view: from the moment on when anything may be served, until `stop` or until nobody looks any more.
 pub(super) async fn follow(shared: Arc<Shared>, view: View, slot: Arc<Slot>) {
-    let mut ready = pin!(shared.discovery.ready());
+    let mut ready = pin!(shared.ready());
     let mut unused = pin!(unused(&slot));
     let mut configs = shared.config.subscribe();
     let mut changes = loop {

@@ -3,6 +3,7 @@
 mod conflicts;
 mod following;
 mod history;
+mod restored;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

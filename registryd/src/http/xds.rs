@@ -62,7 +62,7 @@ pub(super) async fn resources(
         let awaited = api.discovery.readiness().awaited;
         let awaited: Vec<String> = awaited.iter().map(ToString::to_string).collect();
         let detail = match awaited.as_slice() {
-            [] => "not ready: nothing is published yet".to_owned(),
+            [] => "not ready: nothing is served yet".to_owned(),
             awaited => format!("not ready: awaiting {}", awaited.join(", ")),
         };
         return Err(Problem::unavailable(detail).with("awaited", awaited));
