@@ -12,16 +12,23 @@
 //! A type that the client never asked for is not waited for, and nothing is on the stream of a single type. A client that
 //! comes back from another stream keeps what it has, in an order of its own making, so what it has is not touched out of
 //! order either: listeners and routes wait for clusters to be asked for, removals of clusters for the others, for up to
-//! [`REUNION`]. One that has nothing yet, and never answered to clusters, gets the first answer of each type at once.
+//! [`REUNION`]. In state of the world nobody knows which clusters it has, other than by the endpoints that it asks for:
+//! where it has all that there are and more, they come last. One that has nothing yet, and never answered to clusters, gets
+//! the first answer of each type at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use registry_core::Str;
 use tokio::time::Instant;
 
 use super::exchange::PATIENCE;
 use super::subscription::{Open, Subscription};
 use super::{Session, Variant};
-use crate::resource::{ResourceSet, ResourceType};
+use crate::resource::{Resource, ResourceSet, ResourceType};
+
+/// What leads requests to clusters.
+const FRONT: [ResourceType; 2] = [ResourceType::Listener, ResourceType::Route];
 
 /// How long a client that comes back may take to ask for all types that it has.
 const REUNION: Duration = Duration::from_secs(1);
@@ -36,8 +43,12 @@ impl Session {
             return Open::default();
         }
         let add = match type_ {
-            ResourceType::Cluster | ResourceType::Endpoints => true,
-            ResourceType::Listener | ResourceType::Route => self.may_follow_clusters(subscription, now),
+            ResourceType::Cluster => self.may_replace_clusters(subscription, set, now),
+            ResourceType::Endpoints => true,
+            ResourceType::Listener | ResourceType::Route => match self.active(ResourceType::Cluster) {
+                Some(clusters) if self.replaces_unknown(clusters) => self.only_loses_clusters(set),
+                _ => self.may_follow_clusters(subscription, now),
+            },
         };
         Open {
             add,
@@ -71,6 +82,45 @@ impl Session {
                 .any(|name| set.get(type_, name).is_none() && set.is_undecided(type_, name))
     }
 
+    /// The first answer to clusters takes away from a client that comes back what is not in it, and what that was nobody
+    /// knows any more: it cannot be kept in the answer. So it goes last where the client lacks nothing, and to know that, the
+    /// client has to ask for everything first.
+    fn may_replace_clusters(&self, clusters: &Subscription, set: &ResourceSet, now: Instant) -> bool {
+        if self.only.is_some() || !self.replaces_unknown(clusters) {
+            return true;
+        }
+        let asked = |type_| self.subscription(type_).is_some();
+        if !ResourceType::ALL.into_iter().all(asked) && !self.is_reunited(now) {
+            return false;
+        }
+        let ready = |type_| self.is_settled(type_, now) && self.is_still(type_, set);
+        let overdue = self.opened.is_none_or(|opened| now >= opened + PATIENCE);
+        overdue || !self.only_loses_clusters(set) || FRONT.into_iter().all(ready)
+    }
+
+    /// True where clusters of a client that comes back have still to be answered, all of which it has, and more. It has
+    /// those whose endpoints it asks for.
+    fn only_loses_clusters(&self, set: &ResourceSet) -> bool {
+        let clusters = self.active(ResourceType::Cluster);
+        if !clusters.is_some_and(|clusters| self.replaces_unknown(clusters)) {
+            return false;
+        }
+        let Some(endpoints) = self.active(ResourceType::Endpoints) else {
+            return false;
+        };
+        let exists = |name: &Str| set.get(ResourceType::Cluster, name).is_some();
+        let has = |cluster: &Arc<Resource>| endpoints.names.contains(&**cluster.name());
+        !endpoints.names.iter().all(exists) && set.iter(ResourceType::Cluster).all(has)
+    }
+
+    /// True until a client that comes back, and wants everything, got the first answer that states all there is.
+    fn replaces_unknown(&self, subscription: &Subscription) -> bool {
+        self.states_all(subscription.type_)
+            && subscription.returning
+            && subscription.wildcard
+            && subscription.exchange.responses == 0
+    }
+
     fn may_follow_clusters(&self, subscription: &Subscription, now: Instant) -> bool {
         let first = subscription.exchange.responses == 0;
         let fresh = first && !subscription.returning;
@@ -87,20 +137,13 @@ impl Session {
         if self.only.is_some() {
             return true;
         }
-        let settled = |type_| {
-            self.active(type_)
-                .is_none_or(|subscription| subscription.exchange.is_settled(now))
-        };
-        let still = |type_| {
-            self.active(type_)
-                .is_none_or(|subscription| !subscription.is_moving(set))
-        };
-        let front = [ResourceType::Listener, ResourceType::Route];
-        if !front.into_iter().all(settled) {
+        let settled = |type_| self.is_settled(type_, now);
+        let still = |type_| self.is_still(type_, set);
+        if !FRONT.into_iter().all(settled) {
             return false;
         }
         match type_ {
-            ResourceType::Listener => front
+            ResourceType::Listener => FRONT
                 .into_iter()
                 .filter_map(|type_| self.active(type_))
                 .all(|s| !s.has_additions(set)),
@@ -108,14 +151,26 @@ impl Session {
                 still(ResourceType::Listener)
                     && self.active(type_).is_none_or(|routes| !routes.has_additions(set))
             }
-            ResourceType::Cluster => front.into_iter().all(still) && self.has_all_types(type_, now),
+            ResourceType::Cluster => FRONT.into_iter().all(still) && self.has_all_types(type_, now),
             ResourceType::Endpoints => {
-                front.into_iter().all(still)
+                FRONT.into_iter().all(still)
                     && self.has_all_types(type_, now)
                     && still(ResourceType::Cluster)
                     && settled(ResourceType::Cluster)
             }
         }
+    }
+
+    /// True where the client answered to all it got of a type, or had the time to.
+    fn is_settled(&self, type_: ResourceType, now: Instant) -> bool {
+        self.active(type_)
+            .is_none_or(|subscription| subscription.exchange.is_settled(now))
+    }
+
+    /// True where nothing of a type is on its way to the client, or away from it.
+    fn is_still(&self, type_: ResourceType, set: &ResourceSet) -> bool {
+        self.active(type_)
+            .is_none_or(|subscription| !subscription.is_moving(set))
     }
 
     /// True unless the client comes back, and may not have asked yet for all that it has.
@@ -140,7 +195,10 @@ impl Session {
             .filter_map(|subscription| subscription.exchange.waiting);
         let patience = answers.map(|since| since + PATIENCE);
         let returning = subscriptions.any(|subscription| subscription.returning);
-        let reunion = self.opened.filter(|_| returning).map(|opened| opened + REUNION);
+        let opened = self.opened.filter(|_| returning);
+        let reunion = opened
+            .into_iter()
+            .flat_map(|opened| [opened + REUNION, opened + PATIENCE]);
         patience.chain(reunion).filter(|at| *at > now).min()
     }
 

@@ -347,6 +347,48 @@ fn who_comes_back_with_state_of_the_world_gets_routes_after_clusters() {
     }
 }
 
+/// Rule 15. Nobody knows any more what `old` was, so it cannot stay in an answer that states all clusters; and routes of the
+/// client still lead to it.
+#[test]
+fn who_comes_back_with_state_of_the_world_and_lacks_nothing_loses_clusters_last() {
+    for order in orders() {
+        let mut stream = Stream::new(Sotw);
+        stream.update(&World::default().set(&services("web@2/1")));
+        let mut seen = Vec::new();
+        for type_ in order {
+            let names: &[&str] = match type_ {
+                E => &["web", "old"],
+                R => &[SHARED],
+                C | L => &[],
+            };
+            seen.extend(stream.come_back(type_, names));
+        }
+        let at = |seen: &[String], text: &str| seen.iter().position(|seen| seen.starts_with(text));
+        assert_eq!(at(&seen, "c "), None, "{order:?} {seen:?}");
+        assert!(
+            seen.contains(&"r +http.15001@web".to_owned()),
+            "{order:?} {seen:?}"
+        );
+        assert_eq!(stream.ack(L), NOTHING, "{order:?}");
+        assert_eq!(stream.ack(R), ["c +web@2", "e +web@1"], "{order:?}");
+        assert_eq!(stream.ack(C), NOTHING, "{order:?}");
+    }
+}
+
+/// As above, where the client does not answer to its routes.
+#[test]
+fn clusters_that_go_last_wait_for_a_client_no_longer_than_its_patience() {
+    let mut stream = Stream::new(Sotw);
+    stream.update(&World::default().set(&services("web@2/1")));
+    for (type_, names) in [(C, &[][..]), (E, &["web", "old"]), (L, &[]), (R, &[SHARED])] {
+        stream.come_back(type_, names);
+    }
+    stream.pass(Duration::from_secs(19));
+    assert_eq!(stream.out(), NOTHING);
+    stream.pass(Duration::from_secs(1));
+    assert_eq!(stream.out(), ["c +web@2", "e +web@1"]);
+}
+
 #[test]
 fn who_comes_back_without_clusters_waits_a_second_at_most() {
     let mut stream = Stream::new(Sotw);
