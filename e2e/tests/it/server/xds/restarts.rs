@@ -13,9 +13,14 @@ use crate::variable;
 /// How often, for those who want it more often.
 const RESTARTS: &str = "REGISTRY_XDS_RESTARTS";
 
+/// Each cluster is another one than in the round before, and every other round some requests have a cluster of their own.
 fn config(fleet: &Fleet, round: usize, url: &str) -> String {
-    // Another value makes each cluster another one.
-    let xds = format!("  connect_timeout: {}s\n", 1 + round % 2);
+    let mut xds = format!("  connect_timeout: {}s\n", 1 + round / 2 % 2);
+    if round.is_multiple_of(2) {
+        xds.push_str(
+            "  subsets: [{ hosts: web.mesh.internal, subsets: [{ name: v1, labels: { version: v1 } }] }]\n  routes: [{ hosts: web.mesh.internal, routes: [{ path: { prefix: /canary }, to: [{ subset: v1, weight: 1 }] }] }]\n",
+        );
+    }
     format!("{}registries:\n{}", fleet.head(&xds), registry("consul", url, ""))
 }
 
@@ -31,7 +36,7 @@ async fn restarts(proxies: &[(Api, Version)], rounds: usize) {
     fleet.ready().await;
 
     let host = web.host();
-    let storm = Storm::start(&fleet, &[(&host, "/")]);
+    let storm = Storm::start(&fleet, &[(&host, "/"), (&host, "/canary")]);
     let warmth = Warmth::watch(&fleet);
     for round in 1..=rounds {
         // It goes while the daemon is away.
