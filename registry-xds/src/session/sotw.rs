@@ -31,6 +31,7 @@ impl Session {
         } else if let Some(nonce) = &subscription.exchange.nonce {
             if *nonce != request.response_nonce {
                 subscription.exchange.heard |= !request.response_nonce.is_empty();
+                subscription.forget_all_but(&request.resource_names);
                 return Ok(());
             }
             let error = request.error_detail.as_ref().map(|error| error.message.as_str());
@@ -50,6 +51,13 @@ impl Session {
 }
 
 impl Subscription {
+    /// Notes what a request with an old nonce does not name: its sender has forgotten that, and gets it should it ask again.
+    fn forget_all_but(&mut self, requested: &[String]) {
+        let requested: HashSet<&str> = requested.iter().map(String::as_str).collect();
+        let forgotten = self.names.iter().filter(|name| !requested.contains(&***name));
+        self.forgotten.extend(forgotten.cloned());
+    }
+
     /// Takes in what a request names, which is all that the client wants. Returns whether that is anything else than before.
     fn rename(&mut self, requested: &[String], table: &NameMap<Held>, had_all: bool) -> Result<bool, Status> {
         let wanted: HashSet<&str> = (requested.iter().map(String::as_str))
@@ -66,11 +74,12 @@ impl Subscription {
             .collect();
         // New names first: while the client still wants everything, what it has of them is known.
         for name in wanted {
-            if !self.names.contains(name) {
+            if !self.names.contains(name) || self.forgotten.contains(name) {
                 renamed = true;
                 self.subscribe(name, table)?;
             }
         }
+        self.forgotten = HashSet::new();
         if wildcard && !self.wildcard {
             self.begin_wildcard(table, |resource| {
                 had_all.then(|| Had::Version(std::num::NonZeroU64::new(resource.version_number())))

@@ -113,6 +113,8 @@ pub(super) struct Subscription {
     pub(super) wildcard: bool,
     /// It wants these by name.
     pub(super) names: HashSet<Str>,
+    /// State of the world: of these, the client has dropped some since it was last listened to.
+    pub(super) forgotten: HashSet<Str>,
     /// What they weigh.
     weight: usize,
     /// State of the world: it named something once, after which an empty list means nothing and no longer everything.
@@ -136,6 +138,7 @@ impl Subscription {
             type_,
             wildcard: false,
             names: HashSet::new(),
+            forgotten: HashSet::new(),
             weight: 0,
             listed: false,
             listing: false,

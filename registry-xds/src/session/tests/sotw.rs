@@ -56,6 +56,23 @@ fn rule_2_a_request_with_an_old_nonce_is_dropped_with_its_names() {
 }
 
 #[test]
+fn rule_2_a_name_that_went_with_an_old_nonce_and_came_again_is_sent() {
+    let mut world = World::default();
+    let mut stream = Stream::new(Sotw);
+    stream.update(&world.set(ALL));
+    stream.ask(E, &["web", "api"]);
+    // On their way, while the next response is on its own.
+    let [fewer, again] = [&["api"][..], &["web", "api"]].map(|names| stream.sotw(E, names));
+    let changed = world.set(&ALL.replace("e:api@1", "e:api@2"));
+    assert_eq!(stream.update(&changed), ["e +api@2"]);
+    for stale in [fewer, again] {
+        assert_eq!(stream.send(Incoming::Sotw(Box::new(stale))).unwrap(), NOTHING);
+    }
+    assert_eq!(stream.ask(E, &["web", "api"]), ["e +web@1"]);
+    assert_eq!(stream.ask(E, &["web", "api"]), NOTHING);
+}
+
+#[test]
 fn rule_2_a_refusal_is_recorded_and_nothing_is_sent_until_there_is_a_change() {
     let mut world = World::default();
     let mut stream = Stream::new(Sotw);
