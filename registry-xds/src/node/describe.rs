@@ -112,11 +112,8 @@ fn inner<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Option<&'a Ma
 }
 
 fn wrong(field: &str, found: &Value, expected: &str) -> Error {
-    let found = found.to_string();
-    Error::Node(format!(
-        "{field}: found {}, expected {expected}",
-        short(&found, TEXT)
-    ))
+    let found = registry_core::short(&found.to_string(), TEXT);
+    Error::Node(format!("{field}: found {found}, expected {expected}"))
 }
 
 fn user_agent(name: &str, version: &str) -> String {
