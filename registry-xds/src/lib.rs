@@ -65,6 +65,9 @@ mod bootstrap;
 mod config;
 mod dump;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod names;
 mod node;
 mod protocol;

@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use clients::{ClientStatus, Clients, Nack, TypeStatus, XdsMetrics};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use codec::decode;
 
 use crate::config::XdsConfig;
 use crate::error::Error;

@@ -5,6 +5,8 @@
 
 mod delta;
 mod exchange;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod order;
 mod sotw;
 mod subscription;

@@ -146,7 +146,7 @@ fn put_text(out: &mut Vec<u8>, number: u32, text: &str) {
 /// # Errors
 ///
 /// Where it is none.
-pub(super) fn decode(variant: Variant, message: Bytes) -> Result<Incoming, Status> {
+pub(crate) fn decode(variant: Variant, message: Bytes) -> Result<Incoming, Status> {
     check_weight(variant, &message)?;
     match variant {
         Variant::Sotw => DiscoveryRequest::decode(message).map(|request| Incoming::Sotw(Box::new(request))),

@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use envoy_types::pb::google::rpc::Status as ProtoStatus;
-use registry_core::engine::{Engine, EngineSettings};
-use registry_core::{Pattern, RegistryOptions, Snapshot, StaticRegistry};
 use tokio::time::Instant;
 use tonic::Status;
 
 use crate::names;
 use crate::resource::{Resource, ResourceSet, ResourceType};
+use crate::session::fuzzing::snapshot;
 use crate::session::{Incoming, Response, Session, Variant};
 
 pub(super) use ResourceType::{Cluster as C, Endpoints as E, Listener as L, Route as R};
@@ -100,23 +99,6 @@ impl World {
         self.set.made_from(&snapshot, awaited.is_none(), has_lost);
         Arc::new(self.set.clone())
     }
-}
-
-/// A snapshot without services, with one registry that has said nothing where `domain` is given.
-fn snapshot(domain: Option<&str>) -> Arc<Snapshot> {
-    let now = Instant::now();
-    let mut engine = Engine::new(EngineSettings::default(), now);
-    if let Some(domain) = domain {
-        let mut options = RegistryOptions::default();
-        if domain != "*" {
-            options.domains = vec![Pattern::new(domain)];
-        }
-        let registry = StaticRegistry::new([]);
-        engine
-            .add("slow".parse().unwrap(), &registry, options, Arc::default())
-            .unwrap();
-    }
-    engine.publish(now).unwrap_or_default()
 }
 
 /// A stream, and what its client knows of nonces.
