@@ -42,6 +42,10 @@ use pool::Pool;
 use state::{State, Translate};
 use warnings::Listed;
 
+/// Kinds of nodes that are served at a time: each costs memory and time for all services that it wants, and clients say
+/// themselves of which kind they are.
+const MOST: usize = 4096;
+
 /// Something about a service that could not be served as its registry has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Warning {
@@ -124,7 +128,24 @@ impl Views {
     /// The newest set of a view: `None` until anything is served. The slot holds one set, so that a slow reader misses
     /// what is between two looks, and delays nobody. Its sender is gone once `stop` was told.
     pub fn watch(&self, view: View) -> watch::Receiver<Option<Arc<ResourceSet>>> {
+        self.join(view, &mut self.shared.slots())
+    }
+
+    /// As [`watch`](Self::watch), for whoever connects. `None` for one kind of node too many.
+    pub(crate) fn admit(&self, view: View) -> Option<watch::Receiver<Option<Arc<ResourceSet>>>> {
         let mut slots = self.shared.slots();
+        if slots.len() >= MOST {
+            slots.retain(|_, slot| slot.strong_count() > 0);
+        }
+        let fits = slots.len() < MOST || slots.contains_key(&view);
+        fits.then(|| self.join(view, &mut slots))
+    }
+
+    fn join(
+        &self,
+        view: View,
+        slots: &mut HashMap<View, Weak<Slot>>,
+    ) -> watch::Receiver<Option<Arc<ResourceSet>>> {
         if let Some(slot) = slots.get(&view).and_then(Weak::upgrade) {
             return slot.newest.subscribe();
         }

@@ -135,7 +135,10 @@ where
             let node = node.ok_or_else(|| Status::invalid_argument("a first request without node"))?;
             let view = View::of(node, &self.conversation.views.config());
             registration.introduce(node, &view);
-            let mut sets = self.conversation.views.watch(view);
+            let sets = self.conversation.views.admit(view);
+            let mut sets = sets.ok_or_else(|| {
+                Status::resource_exhausted("nodes that differ in what they want, more than can be served")
+            })?;
             sets.mark_changed();
             self.sets = Some(sets);
         }

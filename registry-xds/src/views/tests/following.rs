@@ -312,3 +312,22 @@ async fn views_end_when_they_are_told_to_and_not_with_their_discovery() {
     let ended = timeout(DEADLINE, async { while slot.changed().await.is_ok() {} }).await;
     assert!(ended.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_kinds_of_nodes_than_fit_are_refused_and_those_that_are_there_are_not() {
+    let (discovery, _, _late) = discover(optional());
+    let (views, _stop) = views_of(&discovery, XdsConfig::default());
+    let kind = |n: usize| View {
+        services: vec![format!("s{n}").into()],
+        ..envoy()
+    };
+    let all: Vec<Slot> = (0..super::super::MOST)
+        .map(|n| views.admit(kind(n)).unwrap())
+        .collect();
+    assert!(views.admit(envoy()).is_none());
+    assert!(views.admit(kind(7)).is_some());
+    drop(all);
+    // Views are kept for a while after their last reader.
+    sleep(Duration::from_secs(60)).await;
+    assert!(views.admit(envoy()).is_some());
+}
