@@ -22,12 +22,14 @@ impl Session {
         let table = set.as_ref().map_or(&nothing, |set| set.table(type_));
         let version = set.as_ref().map(|set| set.version(type_));
         let claim = &request.version_info;
+        // Of other types a client may have had a part, with the version of all.
+        let claims_all = self.states_all(type_) && !claim.is_empty();
 
         let mut repeated = false;
         let first = self.subscription(type_).is_none();
         let subscription = self.subscribe_to(type_, !claim.is_empty());
         if first {
-            subscription.claim = (set.is_none() && !claim.is_empty()).then(|| claim.clone());
+            subscription.claim = (set.is_none() && claims_all).then(|| claim.clone());
         } else if let Some(nonce) = &subscription.exchange.nonce {
             if *nonce != request.response_nonce {
                 subscription.exchange.heard |= !request.response_nonce.is_empty();
@@ -39,7 +41,7 @@ impl Session {
             repeated = !answered && error.is_none();
         }
 
-        let had_all = first && version.as_ref() == Some(claim);
+        let had_all = first && claims_all && version.as_ref() == Some(claim);
         let renamed = subscription.rename(&request.resource_names, table, had_all)?;
         if repeated && !renamed && !subscription.wildcard {
             // Envoy asks again, with the nonce that it acknowledged, for endpoints of clusters that it warms anew.

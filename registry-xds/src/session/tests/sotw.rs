@@ -73,6 +73,24 @@ fn rule_2_a_name_that_went_with_an_old_nonce_and_came_again_is_sent() {
 }
 
 #[test]
+fn rule_1_who_had_some_endpoints_and_now_wants_all_gets_all() {
+    let set = World::default().set(ALL);
+    for known in [true, false] {
+        let mut stream = Stream::new(Sotw);
+        let request = DiscoveryRequest {
+            version_info: set.version(E),
+            ..stream.sotw(E, &["*"])
+        };
+        if known {
+            stream.update(&set);
+        }
+        let mut answer = stream.send(Incoming::Sotw(Box::new(request))).unwrap();
+        answer.extend(stream.update(&set));
+        assert_eq!(answer, ["e +api@1 +web@1"]);
+    }
+}
+
+#[test]
 fn rule_2_a_refusal_is_recorded_and_nothing_is_sent_until_there_is_a_change() {
     let mut world = World::default();
     let mut stream = Stream::new(Sotw);
