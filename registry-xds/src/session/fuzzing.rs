@@ -254,15 +254,21 @@ impl<'a> History<'a> {
         if let Incoming::Delta(request) = &request {
             let had = |name: &&String| before.is_some_and(|before| before.names.contains(name.as_str()));
             dropped.extend(request.resource_names_unsubscribe.iter().filter(had).cloned());
+            let everything = request
+                .resource_names_unsubscribe
+                .iter()
+                .any(|name| name == WILDCARD);
+            if everything && let Some(before) = before.filter(|before| before.wildcard) {
+                // Though it may ask for everything again in the same breath.
+                let has = self.has[type_.index()]
+                    .keys()
+                    .filter(|name| !before.names.contains(*name));
+                dropped.extend(has.map(ToString::to_string));
+            }
             if before.is_none() {
                 held.extend(request.initial_resource_versions.clone());
             }
         }
-        let exists = |request: &Incoming| match request {
-            Incoming::Sotw(request) => request.type_url == type_.url(),
-            Incoming::Delta(request) => request.type_url == type_.url(),
-        };
-        assert!(exists(&request));
         if self.session.request(request, self.now).is_err() {
             return false;
         }
