@@ -4,3 +4,4 @@ mod clusters;
 mod eureka;
 mod kubernetes;
 pub(crate) mod xds;
+mod xds_envoy;
