@@ -72,6 +72,7 @@ mod hash;
 mod hostname;
 mod merge;
 mod model;
+mod name_hasher;
 mod options;
 mod registry;
 mod snapshot;
@@ -102,6 +103,7 @@ pub use model::{
     Service, ServiceId, ServiceMeta, ServiceMetaBuilder, ServicePort, ServiceRecord, ServiceSource,
     SessionAffinity, Timestamp, Traffic, Transport, Vip,
 };
+pub use name_hasher::{NameHash, NameHasher};
 pub use options::{Guard, Limits, Outage, RegistryOptions};
 pub use registry::{Control, EventStream, Meter, PortDefaults, Resync, ServiceRegistry, Wish};
 pub use snapshot::{Delta, Lookup, Snapshot};

@@ -6,10 +6,11 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use crate::counted::{Counted, fetch};
+use crate::name_hasher::NameHasher;
 
 const FAN_OUT: usize = 1 << BITS;
 const BITS: u32 = 4;
@@ -31,8 +32,8 @@ pub trait Entry: Clone + Counted {
 pub struct NameMap<V> {
     root: Node<V>,
     len: usize,
-    // Names come from the network: the hash has a random key, shared by all versions of one map.
-    hasher: Arc<RandomState>,
+    // Names come from the network: the hash has a random seed, which all versions of one map have.
+    hasher: NameHasher,
 }
 
 #[derive(Clone)]
@@ -63,7 +64,7 @@ impl<V> Default for NameMap<V> {
         Self {
             root: Node::empty(),
             len: 0,
-            hasher: Arc::default(),
+            hasher: NameHasher::default(),
         }
     }
 }
@@ -143,7 +144,7 @@ impl<V: Entry> NameMap<V> {
     /// Calls `change` with what each name that differs was before, and what it is now. Quick where one of the two was
     /// made from the other, or both from a third; else all of both are looked at.
     pub fn diff<'a>(&'a self, old: &'a Self, change: &mut impl FnMut(Option<&'a V>, Option<&'a V>)) {
-        if Arc::ptr_eq(&self.hasher, &old.hasher) {
+        if self.hasher == old.hasher {
             diff(&old.root, &self.root, change);
             return;
         }
