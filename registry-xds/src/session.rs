@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::Node as ProtoNode;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
-use registry_core::{NameMap, Str};
+use registry_core::Str;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -148,10 +148,8 @@ impl Session {
 
     /// The newest set of the client's view.
     pub fn update(&mut self, set: Arc<ResourceSet>, _now: Instant) {
-        let nothing = NameMap::default();
         for subscription in self.subscriptions.iter_mut().flatten() {
             let type_ = subscription.type_;
-            let before = self.set.as_ref().map_or(&nothing, |old| old.table(type_));
             if subscription
                 .claim
                 .take()
@@ -160,8 +158,15 @@ impl Session {
             {
                 continue;
             }
-            set.table(type_)
-                .diff(before, &mut |before, now| subscription.changed(before, now));
+            let table = set.table(type_);
+            match &self.set {
+                Some(old) => {
+                    table.diff(old.table(type_), &mut |before, now| {
+                        subscription.changed(before, now)
+                    });
+                }
+                None => subscription.begin(table),
+            }
         }
         self.set = Some(set);
         self.idle = false;
@@ -260,10 +265,6 @@ impl Session {
         } else {
             (None, subscription.collect(set, open, RESPONSE_BYTES, size))
         };
-        let added = batch.added.iter().map(|resource| resource.name());
-        for name in added.chain(&batch.gone).chain(&batch.moot) {
-            subscription.settle(name);
-        }
         let listing = open.add && std::mem::take(&mut subscription.listing);
         if batch.added.is_empty() && batch.gone.is_empty() && !listing {
             return None;
@@ -280,6 +281,7 @@ impl Session {
         let errors = named.map(|name| (name.clone(), absence(type_, name))).collect();
         if type_ == ResourceType::Cluster
             && let Some(endpoints) = &mut self.subscriptions[ResourceType::Endpoints.index()]
+            && endpoints.is_active()
         {
             // Envoy warms a cluster that changed, and waits for its endpoints though they did not; in delta it does not
             // even ask for them.

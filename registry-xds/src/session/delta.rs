@@ -1,7 +1,7 @@
 //! Delta: requests say what is wanted in addition, or no longer; responses what is new, and what is gone.
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
-use registry_core::{NameMap, Str};
+use registry_core::NameMap;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -35,9 +35,7 @@ impl Session {
                 // The client dropped what it wants with everything else; it gets it again, or hears that there is none.
                 subscription.owe(name, table);
                 if table.get(name).is_none() {
-                    subscription
-                        .behind
-                        .insert(Str::from(name.as_str()), Had::Version(None));
+                    subscription.has(name, Had::Version(None));
                 }
             }
         }
@@ -59,9 +57,7 @@ impl Session {
             for (name, version) in held {
                 if subscription.names.contains(&**name) || subscription.wildcard && table.get(name).is_none()
                 {
-                    subscription
-                        .behind
-                        .insert(Str::from(name.as_str()), Had::version(version));
+                    subscription.has(name, Had::version(version));
                 }
             }
         }

@@ -1,16 +1,15 @@
 //! State of the world: each request states all names, each answer to clusters and listeners states all of them.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 use registry_core::NameMap;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::subscription::{Batch, Had, Open, Step, Subscription};
+use super::subscription::{Had, Subscription};
 use super::{Session, WILDCARD};
-use crate::resource::{Held, Resource, ResourceSet, ResourceType};
+use crate::resource::{Held, ResourceType};
 
 impl Session {
     pub(super) fn sotw(&mut self, request: &DiscoveryRequest, now: Instant) -> Result<(), Status> {
@@ -95,47 +94,4 @@ impl Subscription {
         }
         Ok(renamed)
     }
-
-    /// All that the client is to have, if it has to be told anything: what exists, and what it has and must keep for now.
-    pub(super) fn state_all(&self, set: &ResourceSet, open: Open) -> Option<State> {
-        let mut batch = Batch::default();
-        let mut kept = Vec::new();
-        let mut withheld = HashSet::new();
-        for name in self.due() {
-            match self.step(name, set) {
-                Step::Add(resource) => batch.added.push(resource.clone()),
-                Step::Remove if open.remove => batch.gone.push(name.clone()),
-                Step::Deny if open.deny => batch.gone.push(name.clone()),
-                Step::Nothing => batch.moot.push(name.clone()),
-                step => {
-                    if matches!(step, Step::AddLater) {
-                        withheld.insert(name.clone());
-                    }
-                    if let Some(Had::Resource(had)) = self.behind.get(name) {
-                        kept.push(had.clone());
-                    }
-                }
-            }
-        }
-        let adds = self.listing || !batch.added.is_empty();
-        if adds && !open.add || !adds && batch.gone.is_empty() {
-            return None;
-        }
-        let exists = |resource: &&Arc<Resource>| !withheld.contains(&**resource.name());
-        if self.wildcard {
-            kept.extend(set.iter(self.type_).filter(exists).cloned());
-        } else {
-            let named = self.names.iter().filter_map(|name| set.get(self.type_, name));
-            kept.extend(named.filter(exists).cloned());
-        }
-        Some(State { all: kept, batch })
-    }
-}
-
-/// A response that states all there is.
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) all: Vec<Arc<Resource>>,
-    /// What changes by it.
-    pub(super) batch: Batch,
 }

@@ -1,13 +1,13 @@
 //! One type of resource on one stream: what the client asked for, and where it differs from the newest set.
 //!
-//! What the client has is not listed: it has what the newest set has, except for the names in `behind` and `owed`. Both
-//! are empty while nothing is under way.
+//! What the client has is not listed: it has what the newest set has, except for the names in `behind`, `owed` and `fresh`.
+//! All are empty while nothing is under way.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use registry_core::{NameMap, Str};
+use registry_core::{NameHasher, NameMap, Str};
 use tonic::Status;
 
 use super::exchange::Exchange;
@@ -106,15 +106,26 @@ pub(super) struct Batch {
     pub(super) moot: Vec<Str>,
 }
 
+/// Names come from the network, and there are many.
+pub(super) type Names = HashSet<Str, NameHasher>;
+
+/// A response that states all there is.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) all: Vec<Arc<Resource>>,
+    /// What changes by it.
+    pub(super) batch: Batch,
+}
+
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) type_: ResourceType,
     /// It wants everything.
     pub(super) wildcard: bool,
     /// It wants these by name.
-    pub(super) names: HashSet<Str>,
+    pub(super) names: Names,
     /// State of the world: of these, the client has dropped some since it was last listened to.
-    pub(super) forgotten: HashSet<Str>,
+    pub(super) forgotten: Names,
     /// What they weigh.
     weight: usize,
     /// State of the world: it named something once, after which an empty list means nothing and no longer everything.
@@ -126,9 +137,13 @@ pub(super) struct Subscription {
     /// The client has something from an earlier stream.
     pub(super) returning: bool,
     /// What it has where the newest set has something else.
-    pub(super) behind: HashMap<Str, Had>,
+    behind: HashMap<Str, Had, NameHasher>,
     /// What it gets or is told whatever it has. What is only in here, it has nothing of.
-    pub(super) owed: HashSet<Str>,
+    owed: Names,
+    /// What it gets, too, and has nothing of: in no particular order, each as the newest set has it, and none in `behind`
+    /// or `owed`. A client that comes gets nearly everything this way, without a look-up for each name; whatever does not
+    /// leave this as it is [spills](Self::spill) it.
+    fresh: Vec<Arc<Resource>>,
     pub(super) exchange: Exchange,
 }
 
@@ -137,15 +152,16 @@ impl Subscription {
         Self {
             type_,
             wildcard: false,
-            names: HashSet::new(),
-            forgotten: HashSet::new(),
+            names: Names::default(),
+            forgotten: Names::default(),
             weight: 0,
             listed: false,
             listing: false,
             claim: None,
             returning,
-            behind: HashMap::new(),
-            owed: HashSet::new(),
+            behind: HashMap::default(),
+            owed: Names::default(),
+            fresh: Vec::new(),
             exchange: Exchange::default(),
         }
     }
@@ -161,26 +177,49 @@ impl Subscription {
 
     /// True where something is due, now or later.
     pub(super) fn is_due(&self) -> bool {
-        self.listing || !self.owed.is_empty() || !self.behind.is_empty()
+        self.listing || !self.fresh.is_empty() || !self.owed.is_empty() || !self.behind.is_empty()
     }
 
     /// Takes in a name that the client subscribes to, or subscribes to again: it gets it, even where it had it, as it may
     /// have forgotten it.
     pub(super) fn subscribe(&mut self, name: &str, table: &NameMap<Held>) -> Result<(), Status> {
-        if self.wants(name) {
+        let named = self.names.contains(name);
+        if self.wildcard || named {
             self.owe(name, table);
         }
-        if self.names.contains(name) {
+        if named {
             return Ok(());
         }
         self.weight = check_weight(self.type_, self.weight, [name])?;
-        // The text of the resource is there anyway, and the same for all streams.
-        let name = table
-            .get(name)
-            .map_or_else(|| Str::from(name), |held| held.0.name().clone());
-        self.owed.insert(name.clone());
-        self.names.insert(name);
+        match table.get(name) {
+            Some(held) => {
+                // The text of the resource is there anyway, and the same for all streams.
+                self.names.insert(held.0.name().clone());
+                // Else it is owed already.
+                if !self.wildcard {
+                    self.fresh.push(held.0.clone());
+                }
+            }
+            None => {
+                let name = Str::from(name);
+                self.owed.insert(name.clone());
+                self.names.insert(name);
+            }
+        }
         Ok(())
+    }
+
+    /// Takes in that the client has something of a name, whatever was known before.
+    pub(super) fn has(&mut self, name: &str, had: Had) {
+        self.spill();
+        self.behind.insert(Str::from(name), had);
+    }
+
+    /// Keeps what is in `fresh` where it can be found by name.
+    pub(super) fn spill(&mut self) {
+        let fresh = std::mem::take(&mut self.fresh);
+        self.owed
+            .extend(fresh.iter().map(|resource| resource.name().clone()));
     }
 
     /// Forgets a name. True where the client wants it all the same, with everything else.
@@ -190,6 +229,7 @@ impl Subscription {
         };
         self.weight -= weight(&name);
         if !self.wildcard {
+            self.spill();
             self.settle(&name);
         }
         if self.names.len() < self.names.capacity() / 8 {
@@ -206,26 +246,47 @@ impl Subscription {
             return;
         }
         self.wildcard = true;
-        for held in table.iter().filter(|held| !self.names.contains(&**held.0.name())) {
+        for held in table.iter() {
             let name = held.0.name();
+            if !self.names.is_empty() && self.names.contains(&**name) {
+                continue;
+            }
             match has(&held.0) {
-                None => drop(self.owed.insert(name.clone())),
+                // What is not in `names` was not wanted, so nothing was known of it.
+                None => self.fresh.push(held.0.clone()),
                 Some(had) if had.is(Some(&held.0)) => {}
                 Some(had) => drop(self.behind.insert(name.clone(), had)),
             }
         }
     }
 
+    /// The first set there is. What the client named before is owed already.
+    pub(super) fn begin(&mut self, table: &NameMap<Held>) {
+        if !self.wildcard {
+            return;
+        }
+        if !self.behind.is_empty() {
+            let nothing = NameMap::default();
+            table.diff(&nothing, &mut |before, now| self.changed(before, now));
+            return;
+        }
+        let owed = |held: &&Held| !self.owed.is_empty() && self.owed.contains(&**held.0.name());
+        let rest = table.iter().filter(|held| !owed(held));
+        self.fresh.extend(rest.map(|held| held.0.clone()));
+    }
+
     /// The client does not want everything any more.
     pub(super) fn end_wildcard(&mut self) {
         self.wildcard = false;
         self.listing = false;
+        self.spill();
         self.behind.retain(|name, _| self.names.contains(name));
         self.owed.retain(|name| self.names.contains(name));
     }
 
     /// Owes a name that the client subscribed to, whatever it has of it.
     pub(super) fn owe(&mut self, name: &str, table: &NameMap<Held>) {
+        self.spill();
         if self.owed.contains(name) {
             return;
         }
@@ -244,6 +305,7 @@ impl Subscription {
         if !self.wants(name) {
             return;
         }
+        self.spill();
         let now = now.map(|held| &held.0);
         match self.behind.get(name) {
             // Back to what the client has: it never hears of what was between.
@@ -261,24 +323,22 @@ impl Subscription {
 
     /// The client is where the newest set is, as far as this name goes.
     pub(super) fn settle(&mut self, name: &str) {
-        self.behind.remove(name);
-        self.owed.remove(name);
-        if self.behind.is_empty() {
-            self.behind = HashMap::new();
+        if !self.behind.is_empty() && self.behind.remove(name).is_some() && self.behind.is_empty() {
+            self.behind = HashMap::default();
         }
-        if self.owed.is_empty() {
-            self.owed = HashSet::new();
+        if !self.owed.is_empty() && self.owed.remove(name) && self.owed.is_empty() {
+            self.owed = Names::default();
         }
     }
 
-    /// The names for which something is due.
-    pub(super) fn due(&self) -> impl Iterator<Item = &Str> {
+    /// The names for which something is due, apart from what is `fresh`.
+    fn due(&self) -> impl Iterator<Item = &Str> {
         let behind = self.behind.keys().filter(|name| !self.owed.contains(&***name));
         self.owed.iter().chain(behind)
     }
 
     /// What is due for a name.
-    pub(super) fn step<'a>(&self, name: &str, set: &'a ResourceSet) -> Step<'a> {
+    fn step<'a>(&self, name: &str, set: &'a ResourceSet) -> Step<'a> {
         if let Some(resource) = set.get(self.type_, name) {
             // A resource that several services share tells of absences by what is not in it. Who had it on this stream got
             // it when nothing was in doubt, so that only what went since then can be.
@@ -304,19 +364,23 @@ impl Subscription {
 
     /// True where resources have still to reach the client.
     pub(super) fn has_additions(&self, set: &ResourceSet) -> bool {
-        self.due()
-            .any(|name| matches!(self.step(name, set), Step::Add(_) | Step::AddLater))
+        !self.fresh.is_empty()
+            || self
+                .due()
+                .any(|name| matches!(self.step(name, set), Step::Add(_) | Step::AddLater))
     }
 
     /// True where resources have still to reach the client, or to be taken from it.
     pub(super) fn is_moving(&self, set: &ResourceSet) -> bool {
-        self.due()
-            .any(|name| !matches!(self.step(name, set), Step::Deny | Step::DenyLater | Step::Nothing))
+        !self.fresh.is_empty()
+            || self
+                .due()
+                .any(|name| !matches!(self.step(name, set), Step::Deny | Step::DenyLater | Step::Nothing))
     }
 
-    /// Collects what is due and open, up to about `limit` bytes, measured by `size`.
+    /// Collects what is due and open, up to about `limit` bytes, measured by `size`, and regards it as done.
     pub(super) fn collect(
-        &self,
+        &mut self,
         set: &ResourceSet,
         open: Open,
         limit: usize,
@@ -324,7 +388,25 @@ impl Subscription {
     ) -> Batch {
         let mut batch = Batch::default();
         let mut bytes = 0;
+        if !set.is_complete() {
+            // Some of it may have to wait.
+            self.spill();
+        }
+        while open.add
+            && bytes < limit
+            && let Some(resource) = self.fresh.pop()
+        {
+            bytes += size(&resource);
+            batch.added.push(resource);
+        }
+        if self.fresh.is_empty() {
+            self.fresh = Vec::new();
+        }
+        let swift = batch.added.len();
         for name in self.due() {
+            if bytes >= limit {
+                break;
+            }
             match self.step(name, set) {
                 Step::Add(resource) if open.add => {
                     bytes += size(resource);
@@ -341,10 +423,59 @@ impl Subscription {
                 Step::Nothing => batch.moot.push(name.clone()),
                 _ => {}
             }
-            if bytes >= limit {
-                break;
+        }
+        self.settle_all(&batch, swift);
+        batch
+    }
+
+    /// Settles a batch, whose first `swift` additions were in neither map.
+    fn settle_all(&mut self, batch: &Batch, swift: usize) {
+        let added = batch.added.iter().skip(swift).map(|resource| resource.name());
+        for name in added.chain(&batch.gone).chain(&batch.moot) {
+            self.settle(name);
+        }
+    }
+
+    /// All that the client is to have, if it has to be told anything: what exists, and what it has and must keep for now.
+    /// What changes by it is regarded as done.
+    pub(super) fn state_all(&mut self, set: &ResourceSet, open: Open) -> Option<State> {
+        if !set.is_complete() {
+            self.spill();
+        }
+        let mut batch = Batch::default();
+        let mut kept = Vec::new();
+        let mut withheld = HashSet::new();
+        for name in self.due() {
+            match self.step(name, set) {
+                Step::Add(resource) => batch.added.push(resource.clone()),
+                Step::Remove if open.remove => batch.gone.push(name.clone()),
+                Step::Deny if open.deny => batch.gone.push(name.clone()),
+                Step::Nothing => batch.moot.push(name.clone()),
+                step => {
+                    if matches!(step, Step::AddLater) {
+                        withheld.insert(name.clone());
+                    }
+                    if let Some(Had::Resource(had)) = self.behind.get(name) {
+                        kept.push(had.clone());
+                    }
+                }
             }
         }
-        batch
+        let adds = self.listing || !self.fresh.is_empty() || !batch.added.is_empty();
+        if adds && !open.add || !adds && batch.gone.is_empty() {
+            return None;
+        }
+        let exists =
+            |resource: &&Arc<Resource>| withheld.is_empty() || !withheld.contains(&**resource.name());
+        if self.wildcard {
+            kept.extend(set.iter(self.type_).filter(exists).cloned());
+        } else {
+            let named = self.names.iter().filter_map(|name| set.get(self.type_, name));
+            kept.extend(named.filter(exists).cloned());
+        }
+        self.settle_all(&batch, 0);
+        batch.added.append(&mut self.fresh);
+        self.fresh = Vec::new();
+        Some(State { all: kept, batch })
     }
 }
