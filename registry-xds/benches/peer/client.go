@@ -11,16 +11,21 @@ import (
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
 const (
 	clusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	endpointType = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+	routeType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+
+	// window is how much may be on its way to a client. The client of gRPC would let it grow to 16 MiB, which under
+	// churn are changes of half a minute that no server can take back.
+	window = 256 << 10
 )
 
 // fleet counts what all clients have.
@@ -58,28 +63,108 @@ func (f *fleet) has(client int, weight uint32) {
 	}
 }
 
-func runClients(address string, clients, clusters int, every bool) error {
+// dial connects one client, by a connection of its own.
+func dial(address string) (discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, error) {
+	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	if err != nil {
+		return nil, err
+	}
+	return discovery.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(context.Background())
+}
+
+func node(n int) *core.Node {
+	return &core.Node{Id: fmt.Sprintf("client-%d", n), Cluster: "bench", UserAgentName: "envoy"}
+}
+
+// routes is a client of one route configuration and nothing else. What it has been sent so far counts as the weight of a change.
+func (f *fleet) routes(address string, n int, name string) error {
+	stream, err := dial(address)
+	if err != nil {
+		return err
+	}
+	request := &discovery.DeltaDiscoveryRequest{Node: node(n), TypeUrl: routeType, ResourceNamesSubscribe: []string{name}}
+	if err := stream.Send(request); err != nil {
+		return err
+	}
+	for sent := uint32(0); ; sent++ {
+		response, err := stream.Recv()
+		if err != nil {
+			return fmt.Errorf("client %d: %w", n, err)
+		}
+		ack := &discovery.DeltaDiscoveryRequest{TypeUrl: routeType, ResponseNonce: response.Nonce}
+		if err := stream.Send(ack); err != nil {
+			return err
+		}
+		if sent > 0 {
+			f.has(n, sent)
+		} else if f.synced.Add(1) == int64(f.clients) {
+			f.say("synced %d", time.Now().UnixNano())
+		}
+	}
+}
+
+// messages calls see with the content of each field of that number.
+func messages(message []byte, number protowire.Number, see func([]byte)) {
+	for len(message) > 0 {
+		found, kind, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return
+		}
+		message = message[n:]
+		if found == number && kind == protowire.BytesType {
+			content, n := protowire.ConsumeBytes(message)
+			if n < 0 {
+				return
+			}
+			see(content)
+		}
+		n = protowire.ConsumeFieldValue(found, kind, message)
+		if n < 0 {
+			return
+		}
+		message = message[n:]
+	}
+}
+
+// weights calls see with the weight of each endpoint of an encoded ClusterLoadAssignment. To decode all of each would be most
+// of what the benchmark does.
+func weights(load []byte, see func(uint32)) {
+	messages(load, 2, func(locality []byte) {
+		messages(locality, 2, func(one []byte) {
+			messages(one, 4, func(weight []byte) {
+				if _, _, n := protowire.ConsumeTag(weight); n > 0 {
+					value, _ := protowire.ConsumeVarint(weight[n:])
+					see(uint32(value))
+				}
+			})
+		})
+	})
+}
+
+func runClients(address string, clients, clusters int, routes string, every bool) error {
 	f := &fleet{clients: clients, seen: map[uint32]int{}, out: bufio.NewWriter(os.Stdout), every: every}
 	failed := make(chan error)
 	for n := range clients {
-		go func() { failed <- f.client(address, n, clusters) }()
+		go func() {
+			if routes != "" {
+				failed <- f.routes(address, n, routes)
+			} else {
+				failed <- f.client(address, n, clusters)
+			}
+		}()
 	}
 	return <-failed
 }
 
 // client is one delta client: it wants every cluster, and the endpoints of each.
 func (f *fleet) client(address string, n, clusters int) error {
-	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	stream, err := dial(address)
 	if err != nil {
 		return err
 	}
-	stream, err := discovery.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(context.Background())
-	if err != nil {
-		return err
-	}
-	node := &core.Node{Id: fmt.Sprintf("client-%d", n), Cluster: "bench", UserAgentName: "envoy"}
-	if err := stream.Send(&discovery.DeltaDiscoveryRequest{Node: node, TypeUrl: clusterType}); err != nil {
+	if err := stream.Send(&discovery.DeltaDiscoveryRequest{Node: node(n), TypeUrl: clusterType}); err != nil {
 		return err
 	}
 	asked := map[string]bool{}
@@ -119,17 +204,11 @@ func (f *fleet) client(address string, n, clusters int) error {
 					have[resource.Name] = true
 					continue
 				}
-				var message endpoint.ClusterLoadAssignment
-				if err := proto.Unmarshal(resource.Resource.Value, &message); err != nil {
-					return err
-				}
-				for _, locality := range message.Endpoints {
-					for _, one := range locality.LbEndpoints {
-						if weight := one.GetLoadBalancingWeight().GetValue(); weight > 1 {
-							f.has(n, weight)
-						}
+				weights(resource.Resource.Value, func(weight uint32) {
+					if weight > 1 {
+						f.has(n, weight)
 					}
-				}
+				})
 			}
 			if have != nil && len(have) >= clusters {
 				have = nil

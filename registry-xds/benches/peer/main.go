@@ -22,12 +22,13 @@ func main() {
 	cache := flags.String("cache", "linear", "server: linear or snapshot")
 	address := flags.String("address", "", "client: where the server is")
 	clients := flags.Int("clients", 100, "client: how many there are")
+	routes := flags.String("routes", "", "client: the route configuration to want, instead of clusters and endpoints")
 	every := flags.Bool("every", false, "client: say of each client when it has a change")
 	_ = flags.Parse(os.Args[2:])
 	var err error
 	switch os.Args[1] {
 	case "client":
-		err = runClients(*address, *clients, *clusters, *every)
+		err = runClients(*address, *clients, *clusters, *routes, *every)
 	case "server":
 		err = runServer(*cache, *clusters, *endpoints)
 	default:

@@ -1,19 +1,25 @@
 //! What it costs to serve a fleet: this crate and go-control-plane, each in a process of its own, before the same clients.
 //!
 //! `cargo xtask bench xds` serves 10 000 clusters of 10 endpoints to 100 delta clients: the initial sync, single changes, and
-//! 1 000 changes a second. `--quick` runs smaller ones. A word runs the servers whose names contain it: `ours`, `linear`,
-//! `snapshot`. Needs Go, which builds the peer and the clients.
+//! 1 000 changes a second; then what a stream costs that has nothing to do, and the routes that all services share. `--quick`
+//! runs smaller ones. A word runs the servers whose names contain it: `ours`, `linear`, `snapshot`. Needs Go, which builds
+//! the peer and the clients.
 #![allow(clippy::print_stdout, reason = "figures are its output")]
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
+mod churn;
+mod more;
 mod peer;
 mod process;
+mod report;
 mod serve;
 
-use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use churn::Churn;
 use process::{Line, Process};
+use report::{Row, load, ms, quantile, row, show};
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -24,6 +30,8 @@ struct Sizes {
     changes: usize,
     /// How long changes go on without a pause, and how many there are each second.
     churn: (Duration, u32),
+    /// How many streams have nothing to do.
+    idle: usize,
 }
 
 const ENDPOINTS: usize = 10;
@@ -33,6 +41,7 @@ const FULL: Sizes = Sizes {
     clients: 100,
     changes: 100,
     churn: (Duration::from_secs(60), 1_000),
+    idle: 1_000,
 };
 
 const QUICK: Sizes = Sizes {
@@ -40,10 +49,11 @@ const QUICK: Sizes = Sizes {
     clients: 20,
     changes: 20,
     churn: (Duration::from_secs(5), 200),
+    idle: 200,
 };
 
 /// What was measured of one server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Figures {
     /// Megabytes before the clients come, at the peak of their sync, and 10 s after it.
     idle: f64,
@@ -55,8 +65,9 @@ struct Figures {
     /// From before a change until the last client has it, sorted.
     latencies: Vec<Duration>,
     cpu_per_change: Duration,
-    /// The oldest change that a client was given while changes went on, and how many were not seen at all.
-    oldest: Option<(Duration, usize)>,
+    churn: Churn,
+    /// Of the machine, after the sync, the single changes, and the churn.
+    loads: [String; 3],
 }
 
 fn main() -> Outcome<()> {
@@ -70,76 +81,92 @@ fn main() -> Outcome<()> {
         return serve::run(clusters.parse()?, ENDPOINTS);
     }
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let sizes = if words.contains(&"--quick") { QUICK } else { FULL };
+    let quick = words.contains(&"--quick");
+    let sizes = if quick { QUICK } else { FULL };
     let filter = words.iter().find(|word| !word.starts_with("--"));
+    let wanted = |server: &str| filter.is_none_or(|filter| server.contains(filter) || "xds".contains(filter));
     let go = peer::build()?;
     println!(
         "{} clusters of {ENDPOINTS} endpoints, {} clients",
         sizes.clusters, sizes.clients
     );
-    for server in ["ours", "linear", "snapshot"] {
-        if filter.is_some_and(|filter| !server.contains(filter) && !"xds".contains(filter)) {
+    let mut met = true;
+    let mut mine = None;
+    if wanted("ours") {
+        let figures = measure(ours(sizes.clusters)?, &go, &sizes)?;
+        met &= show(&rows("ours", &figures));
+        met &= show(&[more::idle(&go, &sizes)?]);
+        met &= show(&more::routes(&go, &sizes)?);
+        mine = Some(quantile(&figures.latencies, 0.99));
+    }
+    for cache in ["linear", "snapshot"] {
+        if !wanted(cache) {
             continue;
         }
-        let figures = measure(server, &go, &sizes)?;
-        show(server, &figures);
+        let figures = measure(theirs(&go, cache, sizes.clusters)?, &go, &sizes)?;
+        show(&rows(cache, &figures));
+        if let Some(mine) = mine.filter(|_| cache == "linear") {
+            let share = mine.as_secs_f64() / quantile(&figures.latencies, 0.99).as_secs_f64();
+            let what = "ours: p99 of one change, as a share of that of linear";
+            met &= show(&[row(what, format!("{share:.3}")).bar("0.1", share <= 0.1)]);
+        }
     }
-    Ok(())
+    if met || quick {
+        Ok(())
+    } else {
+        Err("a bar is missed".into())
+    }
 }
 
-fn measure(name: &str, go: &std::path::Path, sizes: &Sizes) -> Outcome<Figures> {
-    let clusters = sizes.clusters.to_string();
-    let mut server = if name == "ours" {
-        Process::start(&std::env::current_exe()?, &["serve", &clusters])?
-    } else {
-        let endpoints = ENDPOINTS.to_string();
-        Process::start(
-            go,
-            &[
-                "server",
-                "-cache",
-                name,
-                "-clusters",
-                &clusters,
-                "-endpoints",
-                &endpoints,
-            ],
-        )?
-    };
-    let Line::Listening(address) = server.line(Duration::from_secs(120))? else {
-        return Err("expected an address".into());
-    };
+/// A server, and where it listens.
+fn ready(server: Process) -> Outcome<(Process, String)> {
+    match server.line(Duration::from_secs(120))? {
+        Line::Listening(address) => Ok((server, address)),
+        _ => Err("expected an address".into()),
+    }
+}
+
+fn ours(clusters: usize) -> Outcome<(Process, String)> {
+    let clusters = clusters.to_string();
+    ready(Process::start(&std::env::current_exe()?, &["serve", &clusters])?)
+}
+
+fn theirs(go: &Path, cache: &str, clusters: usize) -> Outcome<(Process, String)> {
+    let (clusters, endpoints) = (clusters.to_string(), ENDPOINTS.to_string());
+    let sizes = ["-clusters", &clusters, "-endpoints", &endpoints];
+    let arguments: Vec<&str> = ["server", "-cache", cache].into_iter().chain(sizes).collect();
+    ready(Process::start(go, &arguments)?)
+}
+
+fn measure((mut server, address): (Process, String), go: &Path, sizes: &Sizes) -> Outcome<Figures> {
     // What building everything needed is no part of serving it.
     std::thread::sleep(Duration::from_secs(2));
-    let mut figures = Figures {
-        idle: server.resident()?,
-        ..Figures::default()
-    };
+    let idle = server.resident()?;
     let cpu = server.cpu()?;
     let began = Instant::now();
-    let count = sizes.clients.to_string();
-    let mut clients = Process::start(
-        go,
-        &[
-            "client",
-            "-address",
-            &address,
-            "-clients",
-            &count,
-            "-clusters",
-            &clusters,
-        ],
-    )?;
+    let (count, clusters) = (sizes.clients.to_string(), sizes.clusters.to_string());
+    let arguments = [
+        "client",
+        "-address",
+        &address,
+        "-clients",
+        &count,
+        "-clusters",
+        &clusters,
+    ];
+    let mut clients = Process::start(go, &arguments)?;
     let Line::Synced = clients.line(Duration::from_secs(300))? else {
         return Err("expected the clients to have everything".into());
     };
-    figures.sync = began.elapsed();
-    figures.sync_cpu = server.cpu()?.saturating_sub(cpu);
-    figures.peak = server.peak()?;
+    let sync = began.elapsed();
+    let sync_cpu = server.cpu()?.saturating_sub(cpu);
+    let peak = server.peak()?;
+    let synced = load();
     std::thread::sleep(Duration::from_secs(10));
-    figures.steady = server.resident()?;
+    let steady = server.resident()?;
 
     let cpu = server.cpu()?;
+    let mut latencies = Vec::new();
     let mut weight = 1;
     for n in 0..sizes.changes {
         weight += 1;
@@ -154,101 +181,82 @@ fn measure(name: &str, go: &std::path::Path, sizes: &Sizes) -> Outcome<Figures> 
         if seen != weight {
             return Err(format!("change {seen} was seen, expected {weight}").into());
         }
-        figures
-            .latencies
-            .push(Duration::from_nanos(until.saturating_sub(from)));
+        latencies.push(Duration::from_nanos(until.saturating_sub(from)));
         std::thread::sleep(Duration::from_millis(50));
     }
-    figures.cpu_per_change = server.cpu()?.saturating_sub(cpu) / u32::try_from(sizes.changes)?;
-    figures.latencies.sort_unstable();
-    figures.oldest = Some(churn(&mut server, &mut clients, sizes, weight)?);
-    Ok(figures)
+    let cpu_per_change = server.cpu()?.saturating_sub(cpu) / u32::try_from(sizes.changes)?;
+    latencies.sort_unstable();
+    let changed = load();
+    let churn = churn::run(&mut server, &mut clients, sizes, weight)?;
+    Ok(Figures {
+        idle,
+        peak,
+        steady,
+        sync,
+        sync_cpu,
+        latencies,
+        cpu_per_change,
+        churn,
+        loads: [synced, changed, load()],
+    })
 }
 
-/// Changes without a pause, each of another cluster than the ones before it, so that none can be left out.
-fn churn(
-    server: &mut Process,
-    clients: &mut Process,
-    sizes: &Sizes,
-    from: u32,
-) -> Outcome<(Duration, usize)> {
-    let (length, rate) = sizes.churn;
-    let began = Instant::now();
-    let mut told = Vec::new();
-    let mut seen = HashMap::new();
-    let mut weight = from;
-    let note = |line: Line, told: &mut Vec<u64>, seen: &mut HashMap<u32, u64>| match line {
-        Line::Changing(at) => told.push(at),
-        Line::Seen(weight, at) => {
-            seen.insert(weight, at);
-        }
-        _ => {}
-    };
-    while began.elapsed() < length {
-        let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as u32;
-        while weight - from < due {
-            weight += 1;
-            let cluster = weight as usize % sizes.clusters;
-            server.say(&format!("change {cluster} {weight}"))?;
-        }
-        for process in [&mut *server, &mut *clients] {
-            while let Some(line) = process.pending()? {
-                note(line, &mut told, &mut seen);
-            }
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let patience = Instant::now() + Duration::from_secs(30);
-    while Instant::now() < patience {
-        let mut quiet = true;
-        for process in [&mut *server, &mut *clients] {
-            while let Some(line) = process.pending()? {
-                quiet = false;
-                note(line, &mut told, &mut seen);
-            }
-        }
-        if quiet && told.len() == (weight - from) as usize && seen.len() == told.len() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let mut oldest = Duration::ZERO;
-    let mut missed = 0;
-    for (weight, told) in (from + 1..).zip(&told) {
-        match seen.get(&weight) {
-            Some(at) => oldest = oldest.max(Duration::from_nanos(at.saturating_sub(*told))),
-            None => missed += 1,
-        }
-    }
-    Ok((oldest, missed))
-}
-
-fn show(server: &str, figures: &Figures) {
-    let at = |share: f64| {
-        let last = figures.latencies.len().saturating_sub(1);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
-        let index = (last as f64 * share).round() as usize;
-        figures.latencies.get(index).copied().unwrap_or_default()
-    };
-    let ms = |duration: Duration| format!("{:.1} ms", duration.as_secs_f64() * 1e3);
-    println!(
-        "{server}: sync {} ({} CPU), memory {:.0} MB idle, {:.0} peak, {:.0} steady",
-        ms(figures.sync),
-        ms(figures.sync_cpu),
-        figures.idle,
-        figures.peak,
-        figures.steady
-    );
-    println!(
-        "{server}: one change p50 {}, p99 {}, {} CPU",
-        ms(at(0.5)),
-        ms(at(0.99)),
-        ms(figures.cpu_per_change)
-    );
-    if let Some((oldest, missed)) = figures.oldest {
-        println!(
-            "{server}: under churn the oldest change {}, {missed} missed",
-            ms(oldest)
-        );
-    }
+/// Bars are for ours; the peers have them beside their figures for comparison.
+fn rows(server: &str, figures: &Figures) -> Vec<Row> {
+    let Figures { churn, loads, .. } = figures;
+    let [synced, changed, churned] = loads;
+    let p99 = quantile(&figures.latencies, 0.99);
+    let limit = Duration::from_millis;
+    vec![
+        row(
+            format!("{server}: initial sync, server CPU"),
+            format!("{} in {} (load {synced})", ms(figures.sync_cpu), ms(figures.sync)),
+        )
+        .bar("2 s", figures.sync_cpu <= limit(2_000)),
+        row(
+            format!("{server}: memory, peak of the sync"),
+            format!("{:.0} MB, {:.0} before", figures.peak, figures.idle),
+        )
+        .bar("500 MB", figures.peak <= 500.0),
+        row(
+            format!("{server}: memory, 10 s later"),
+            format!("{:.0} MB", figures.steady),
+        )
+        .bar("250 MB", figures.steady <= 250.0),
+        row(
+            format!("{server}: one change at all clients"),
+            format!(
+                "p50 {}, p99 {} (load {changed})",
+                ms(quantile(&figures.latencies, 0.5)),
+                ms(p99)
+            ),
+        )
+        .bar("p99 100 ms", p99 <= limit(100)),
+        row(
+            format!("{server}: one change, server CPU"),
+            ms(figures.cpu_per_change),
+        )
+        .bar("10 ms", figures.cpu_per_change <= limit(10)),
+        row(
+            format!("{server}: oldest change under churn"),
+            format!(
+                "{}, p50 {}, p99 {}, {} superseded, {} missed (load {churned})",
+                ms(churn.oldest),
+                ms(churn.p50),
+                ms(churn.p99),
+                churn.superseded,
+                churn.missed
+            ),
+        )
+        .bar("1 s", churn.oldest <= limit(1_000) && churn.missed == 0),
+        row(
+            format!("{server}: each change under churn, server CPU"),
+            format!(
+                "{:.0} µs; of cores, the server had {:.2}, the clients {:.2}",
+                churn.cpu.as_secs_f64() * 1e6,
+                churn.server,
+                churn.clients
+            ),
+        ),
+    ]
 }

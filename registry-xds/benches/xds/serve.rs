@@ -17,12 +17,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Outcome;
 
+/// What is to happen to a service.
+#[derive(Debug)]
+enum Change {
+    /// Its first endpoint gets that weight; where there is no such service, it comes.
+    Weight(usize, u32),
+    Remove(usize),
+}
+
 /// A registry that lists everything once, and then tells single changes.
 #[derive(Debug)]
 struct Changing {
     clusters: usize,
     endpoints: usize,
-    changes: Mutex<Option<mpsc::UnboundedReceiver<(usize, u32)>>>,
+    changes: Mutex<Option<mpsc::UnboundedReceiver<Change>>>,
 }
 
 fn record(n: usize, endpoints: usize, weight: u32) -> ServiceRecord {
@@ -66,10 +74,15 @@ impl ServiceRegistry for Changing {
         let endpoints = self.endpoints;
         let rest = stream::unfold(changes, move |changes| async move {
             let mut changes = changes?;
-            let (n, weight) = changes.recv().await?;
-            let event = Event::Apply {
-                record: record(n, endpoints, weight),
-                explicit: true,
+            let event = match changes.recv().await? {
+                Change::Weight(n, weight) => Event::Apply {
+                    record: record(n, endpoints, weight),
+                    explicit: true,
+                },
+                Change::Remove(n) => Event::Delete {
+                    id: ServiceId::named(&format!("service-{n}")),
+                    explicit: true,
+                },
             };
             Some((Ok(vec![event]), Some(changes)))
         });
@@ -113,16 +126,18 @@ pub(crate) fn run(clusters: usize, endpoints: usize) -> Outcome<()> {
     runtime.spawn(async move { xds.serve(listener, stop).await });
     for order in std::io::stdin().lock().lines() {
         let order = order?;
-        let mut words = order.split(' ').skip(1);
-        let (Some(n), Some(weight)) = (words.next(), words.next()) else {
-            return Err(format!("found {order:?}").into());
+        let words: Vec<&str> = order.split(' ').collect();
+        let change = match words.as_slice() {
+            ["change", n, weight] => Change::Weight(n.parse()?, weight.parse()?),
+            ["remove", n] => Change::Remove(n.parse()?),
+            _ => return Err(format!("found {order:?}").into()),
         };
         println!(
             "changing {}",
             SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos()
         );
         std::io::stdout().flush()?;
-        changes.send((n.parse()?, weight.parse()?))?;
+        changes.send(change)?;
     }
     Ok(())
 }
