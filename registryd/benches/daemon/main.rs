@@ -1,5 +1,5 @@
-//! The daemon as its users run it, in front of a real Consul: how soon a change is seen, how many connections it takes,
-//! how much memory.
+//! The daemon as its users run it, in front of a real Consul: how soon a change is seen, by its watch and by a real Envoy,
+//! how many connections it takes, how much memory.
 //!
 //! `cargo xtask bench daemon` runs all rows; a word runs those whose names contain it, `--quick` smaller ones. Every
 //! row asserts on what the daemon serves. The servers come from `cargo xtask servers`.
@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "the tests use all of it")]
 #[path = "../../tests/it/daemon.rs"]
 mod daemon;
+mod fleet;
 #[allow(dead_code, reason = "the tests use all of it")]
 #[path = "../../tests/it/stream.rs"]
 mod stream;
@@ -66,6 +67,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if wanted("change") {
         rows.extend(changes(if quick { 20 } else { 200 }).await?);
+    }
+    if wanted("envoy") {
+        rows.extend(fleet::changes(if quick { 20 } else { 200 }).await?);
     }
     if wanted("plain") {
         rows.extend(plain(if quick { 200 } else { 1_000 }).await?);
@@ -184,6 +188,18 @@ struct Latencies {
     max: Duration,
 }
 
+impl Latencies {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort();
+        let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)];
+        Self {
+            p50: at(50),
+            p99: at(99),
+            max: at(100),
+        }
+    }
+}
+
 impl std::fmt::Display for Latencies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
@@ -220,13 +236,7 @@ async fn timed_changes(
         told(watch, &host, &id, status).await;
         times.push(started.elapsed());
     }
-    times.sort();
-    let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)];
-    Ok(Latencies {
-        p50: at(50),
-        p99: at(99),
-        max: at(100),
-    })
+    Ok(Latencies::of(times))
 }
 
 /// Watches how many connections the server has from this address while something else goes on.
