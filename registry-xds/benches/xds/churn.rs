@@ -89,10 +89,7 @@ pub(crate) fn run(server: &mut Process, clients: &mut Process, sizes: &Sizes, fr
     let (mut superseded, mut missed) = (0, 0);
     for (change, told) in (from + 1..=weight).zip(&noted.told) {
         let mut same = (change..=weight).step_by(sizes.clusters);
-        match same
-            .into_iter()
-            .find_map(|newer| Some((newer, noted.seen.get(&newer)?)))
-        {
+        match same.find_map(|newer| Some((newer, noted.seen.get(&newer)?))) {
             Some((newer, at)) => {
                 superseded += usize::from(newer != change);
                 ages.push(Duration::from_nanos(at.saturating_sub(*told)));

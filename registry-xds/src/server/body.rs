@@ -130,7 +130,8 @@ impl Body for AnswerBody {
         let mut piece = BytesMut::new();
         loop {
             if let Some(leaving) = &mut this.leaving {
-                piece.reserve(leaving.left().min(PIECE));
+                // With room for the last resource, so that it does not move all others.
+                piece.reserve(leaving.left().min(PIECE + PIECE / 4));
                 leaving.fill(&mut piece, PIECE);
                 if leaving.left() == 0 {
                     this.leaving = None;

@@ -183,28 +183,18 @@ impl Subscription {
     /// Takes in a name that the client subscribes to, or subscribes to again: it gets it, even where it had it, as it may
     /// have forgotten it.
     pub(super) fn subscribe(&mut self, name: &str, table: &NameMap<Held>) -> Result<(), Status> {
-        let named = self.names.contains(name);
-        if self.wildcard || named {
-            self.owe(name, table);
+        let held = table.get(name).map(|held| &held.0);
+        let new = match held {
+            // The text of the resource is there anyway, and the same for all streams.
+            Some(resource) => self.names.insert(resource.name().clone()),
+            None => self.names.insert(Str::from(name)),
+        };
+        if new {
+            self.weight = check_weight(self.type_, self.weight, [name])?;
         }
-        if named {
-            return Ok(());
-        }
-        self.weight = check_weight(self.type_, self.weight, [name])?;
-        match table.get(name) {
-            Some(held) => {
-                // The text of the resource is there anyway, and the same for all streams.
-                self.names.insert(held.0.name().clone());
-                // Else it is owed already.
-                if !self.wildcard {
-                    self.fresh.push(held.0.clone());
-                }
-            }
-            None => {
-                let name = Str::from(name);
-                self.owed.insert(name.clone());
-                self.names.insert(name);
-            }
+        match held {
+            Some(resource) if new && !self.wildcard => self.fresh.push(resource.clone()),
+            _ => self.owe(name, table),
         }
         Ok(())
     }
