@@ -74,7 +74,12 @@ impl ServiceRegistry for Changing {
         let endpoints = self.endpoints;
         let rest = stream::unfold(changes, move |changes| async move {
             let mut changes = changes?;
-            let event = match changes.recv().await? {
+            let mut waiting = Vec::new();
+            // What came together is told together, as registries do.
+            if changes.recv_many(&mut waiting, 1_000).await == 0 {
+                return None;
+            }
+            let events = waiting.into_iter().map(|change| match change {
                 Change::Weight(n, weight) => Event::Apply {
                     record: record(n, endpoints, weight),
                     explicit: true,
@@ -83,8 +88,8 @@ impl ServiceRegistry for Changing {
                     id: ServiceId::named(&format!("service-{n}")),
                     explicit: true,
                 },
-            };
-            Some((Ok(vec![event]), Some(changes)))
+            });
+            Some((Ok(events.collect()), Some(changes)))
         });
         Ok(stream::iter([Ok(listing)])
             .chain(rest)

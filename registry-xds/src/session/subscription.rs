@@ -194,6 +194,7 @@ impl Subscription {
         }
         match held {
             Some(resource) if new && !self.wildcard => self.fresh.push(resource.clone()),
+            None if new && !self.wildcard => drop(self.owed.insert(Str::from(name))),
             _ => self.owe(name, table),
         }
         Ok(())
