@@ -162,7 +162,7 @@ impl Session {
             match &self.set {
                 Some(old) => {
                     table.diff(old.table(type_), &mut |before, now| {
-                        subscription.changed(before, now)
+                        subscription.changed(before, now);
                     });
                 }
                 None => subscription.begin(table),

@@ -6,6 +6,7 @@
 //! the peer and the clients.
 #![allow(clippy::print_stdout, reason = "figures are its output")]
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
+#![allow(clippy::disallowed_methods, reason = "one thread that waits for processes")]
 
 mod churn;
 mod more;

@@ -37,7 +37,7 @@ fn record(n: usize, endpoints: usize, weight: u32) -> ServiceRecord {
     let mut port = ServicePort::new("http");
     port.number = Some(80);
     port.app_protocol = "http".into();
-    let meta = ServiceMeta::builder(ServiceId::named(&format!("service-{n}")))
+    let meta = ServiceMeta::builder(ServiceId::named(format!("service-{n}")))
         .ports([port])
         .build();
     let list = (0..endpoints).map(|e| {
@@ -51,7 +51,7 @@ fn record(n: usize, endpoints: usize, weight: u32) -> ServiceRecord {
                 zone: "eu-1a".into(),
                 ..Locality::default()
             })
-            .id(&format!("service-{n}-{e}"))
+            .id(format!("service-{n}-{e}"))
             .build()
     });
     ServiceRecord::new(meta, list.collect::<Vec<_>>())
@@ -85,7 +85,7 @@ impl ServiceRegistry for Changing {
                     explicit: true,
                 },
                 Change::Remove(n) => Event::Delete {
-                    id: ServiceId::named(&format!("service-{n}")),
+                    id: ServiceId::named(format!("service-{n}")),
                     explicit: true,
                 },
             });

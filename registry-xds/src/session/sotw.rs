@@ -80,7 +80,7 @@ impl Subscription {
                 self.subscribe(name, table)?;
             }
         }
-        self.forgotten = HashSet::new();
+        self.forgotten = super::subscription::Names::default();
         if wildcard && !self.wildcard {
             self.begin_wildcard(table, |resource| {
                 had_all.then(|| Had::Version(std::num::NonZeroU64::new(resource.version_number())))
