@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::backends::registry;
-use super::fleet::{Api, Fleet};
+use super::fleet::{Api, Fleet, Proxy};
 
 /// How long it is looked at that nothing happens.
 const QUIET: Duration = Duration::from_secs(2);
@@ -47,27 +47,16 @@ async fn assert_nothing_is_pushed(fleet: &Fleet) {
     while start.elapsed() < QUIET {
         for proxy in &fleet.proxies {
             assert!(!proxy.envoy.is_ready().await.unwrap(), "{}", proxy.name);
-            assert_eq!(
-                proxy
-                    .envoy
-                    .stat("cluster_manager.cds.update_success")
-                    .await
-                    .unwrap(),
-                0,
-                "{}",
-                proxy.name
-            );
-            assert_eq!(
-                proxy
-                    .envoy
-                    .stat("listener_manager.lds.update_success")
-                    .await
-                    .unwrap(),
-                0
-            );
+            assert_eq!(updates(proxy, "cluster_manager.cds").await, 0, "{}", proxy.name);
+            assert_eq!(updates(proxy, "listener_manager.lds").await, 0);
         }
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// How many answers of a kind a proxy took.
+async fn updates(proxy: &Proxy, kind: &str) -> u64 {
+    proxy.envoy.stat(&format!("{kind}.update_success")).await.unwrap()
 }
 
 /// Waits until all are ready, and asks each for everything in that moment.
@@ -130,14 +119,7 @@ async fn start_in_turn(keys: &str, ready_without_second: bool) {
         while start.elapsed() < QUIET {
             for proxy in &fleet.proxies {
                 assert!(!proxy.envoy.is_ready().await.unwrap(), "{}", proxy.name);
-                assert_eq!(
-                    proxy
-                        .envoy
-                        .stat("listener_manager.lds.update_success")
-                        .await
-                        .unwrap(),
-                    0
-                );
+                assert_eq!(updates(proxy, "listener_manager.lds").await, 0);
             }
             sleep(Duration::from_millis(20)).await;
         }
