@@ -1,7 +1,7 @@
 //! TLS.
 
 use super::core::{CONFIG_SOURCE, DATA_SOURCE, STRING_MATCHER, WATCHED_DIRECTORY};
-use crate::dump::message::Shape::{Bool, Enum, Nested, Text, Unsigned, Wrapper};
+use crate::dump::message::Shape::{self, Bool, Enum, Nested, Text, Unsigned, Wrapper};
 use crate::dump::message::{Message, many, one};
 
 pub(in crate::dump) static UPSTREAM_TLS: Message = Message {
@@ -34,31 +34,19 @@ pub(in crate::dump) static COMMON_TLS: Message = Message {
     ],
 };
 
+const VERSION: Shape = Enum(&[
+    (0, "TLS_AUTO"),
+    (1, "TLSv1_0"),
+    (2, "TLSv1_1"),
+    (3, "TLSv1_2"),
+    (4, "TLSv1_3"),
+]);
+
 pub(in crate::dump) static TLS_PARAMETERS: Message = Message {
     name: "envoy.extensions.transport_sockets.tls.v3.TlsParameters",
     fields: &[
-        one(
-            1,
-            "tls_minimum_protocol_version",
-            Enum(&[
-                (0, "TLS_AUTO"),
-                (1, "TLSv1_0"),
-                (2, "TLSv1_1"),
-                (3, "TLSv1_2"),
-                (4, "TLSv1_3"),
-            ]),
-        ),
-        one(
-            2,
-            "tls_maximum_protocol_version",
-            Enum(&[
-                (0, "TLS_AUTO"),
-                (1, "TLSv1_0"),
-                (2, "TLSv1_1"),
-                (3, "TLSv1_2"),
-                (4, "TLSv1_3"),
-            ]),
-        ),
+        one(1, "tls_minimum_protocol_version", VERSION),
+        one(2, "tls_maximum_protocol_version", VERSION),
         many(3, "cipher_suites", Text),
         many(4, "ecdh_curves", Text),
     ],
