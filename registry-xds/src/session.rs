@@ -255,7 +255,7 @@ impl Session {
         let all = self.states_all(type_);
         let variant = self.variant;
         let subscription = self.subscriptions[type_.index()].as_deref_mut()?;
-        let size = |resource: &crate::resource::Resource| match variant {
+        let size = |resource: &Resource| match variant {
             Variant::Sotw => resource.any().len(),
             Variant::Delta => resource.delta().len(),
         };

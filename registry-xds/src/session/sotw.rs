@@ -1,13 +1,14 @@
 //! State of the world: each request states all names, each answer to clusters and listeners states all of them.
 
 use std::collections::HashSet;
+use std::num::NonZeroU64;
 
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 use registry_core::NameMap;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::subscription::{Had, Subscription};
+use super::subscription::{Had, Names, Subscription};
 use super::{Session, WILDCARD};
 use crate::resource::{Held, ResourceType};
 
@@ -80,10 +81,10 @@ impl Subscription {
                 self.subscribe(name, table)?;
             }
         }
-        self.forgotten = super::subscription::Names::default();
+        self.forgotten = Names::default();
         if wildcard && !self.wildcard {
             self.begin_wildcard(table, |resource| {
-                had_all.then(|| Had::Version(std::num::NonZeroU64::new(resource.version_number())))
+                had_all.then(|| Had::Version(NonZeroU64::new(resource.version_number())))
             });
         } else if !wildcard && self.wildcard {
             self.end_wildcard();
