@@ -39,9 +39,11 @@
 
 mod consul;
 mod error;
+mod nomad;
 
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use consul::fuzzing;
 pub use consul::{Consistency, ConsulConfig, ConsulRegistry};
 pub use error::Error;
+pub use nomad::{ChecksConfig, Ghosts, NomadConfig, NomadRegistry};

@@ -6,12 +6,14 @@
 mod kubernetes;
 mod members;
 pub(crate) mod names;
+#[cfg(feature = "remote")]
+mod remote;
 
 use std::path::Path;
-#[cfg(any(feature = "file", feature = "consul", feature = "eureka"))]
+#[cfg(any(feature = "file", feature = "consul", feature = "nomad", feature = "eureka"))]
 use std::sync::Arc;
 
-#[cfg(any(feature = "file", feature = "consul", feature = "eureka"))]
+#[cfg(any(feature = "file", feature = "consul", feature = "nomad", feature = "eureka"))]
 use registry_core::ServiceRegistry;
 use schemars::Schema;
 
@@ -97,8 +99,11 @@ macro_rules! kinds {
 kinds! {
     "file" => file,
     "consul" => consul,
+    "nomad" => nomad,
     "eureka" => eureka,
     "kubernetes" => kubernetes,
+    "remote" => http_sd,
+    "remote" => registryd,
 }
 
 /// The kinds that an entry sets; it should be one.
@@ -199,19 +204,9 @@ impl Kind for registry_consul::ConsulConfig {
     }
 
     fn validate(&self) -> Option<Wrong> {
-        let (field, problem) = match registry_consul::ConsulRegistry::try_new(self.clone()).err()? {
-            registry_consul::Error::Config { field, problem } => (field.to_owned(), problem),
-            registry_consul::Error::Http(registry_http::Error::Config { field, reason }) => {
-                (format!("http.{field}"), reason)
-            }
-            other => return Some(unnamed(&other.to_string())),
-        };
-        let (found, expected) = crate::config::split_message(&problem, None);
-        Some(Wrong {
-            field,
-            found,
-            expected,
-        })
+        Some(consul_family(
+            &registry_consul::ConsulRegistry::try_new(self.clone()).err()?,
+        ))
     }
 
     fn build(&self) -> Result<Built, String> {
@@ -221,36 +216,54 @@ impl Kind for registry_consul::ConsulConfig {
     }
 }
 
-#[cfg(feature = "eureka")]
-impl Kind for registry_eureka::EurekaConfig {
+#[cfg(feature = "nomad")]
+impl Kind for registry_consul::NomadConfig {
     fn resolve_paths(&mut self, base: &Path) {
-        let credentials = &mut self.credentials;
-        let basic = credentials.basic.iter_mut();
-        let password = basic.filter_map(|basic| basic.password_file.as_mut());
-        for file in certificates(&mut self.http)
-            .chain(&mut credentials.token_file)
-            .chain(password)
-        {
+        for file in certificates(&mut self.http).chain(&mut self.token_file) {
             crate::config::resolve(file, base);
         }
     }
 
     fn validate(&self) -> Option<Wrong> {
-        let (field, problem) = match registry_eureka::EurekaRegistry::try_new(self.clone()).err()? {
-            registry_eureka::Error::Config { field, problem } => (field.to_owned(), problem),
+        Some(consul_family(
+            &registry_consul::NomadRegistry::try_new(self.clone()).err()?,
+        ))
+    }
+
+    fn build(&self) -> Result<Built, String> {
+        let registry = registry_consul::NomadRegistry::try_new(self.clone());
+        let registry: Arc<dyn ServiceRegistry> = Arc::new(registry.map_err(|error| error.to_string())?);
+        Ok(registry.into())
+    }
+}
+
+/// What is wrong with the settings of a Consul or a Nomad.
+#[cfg(any(feature = "consul", feature = "nomad"))]
+fn consul_family(error: &registry_consul::Error) -> Wrong {
+    match error {
+        registry_consul::Error::Config { field, problem } => named((*field).to_owned(), problem),
+        registry_consul::Error::Http(registry_http::Error::Config { field, reason }) => {
+            named(format!("http.{field}"), reason)
+        }
+        other => unnamed(&other.to_string()),
+    }
+}
+
+#[cfg(feature = "eureka")]
+impl Kind for registry_eureka::EurekaConfig {
+    fn resolve_paths(&mut self, base: &Path) {
+        for file in certificates(&mut self.http).chain(secrets(&mut self.credentials)) {
+            crate::config::resolve(file, base);
+        }
+    }
+
+    fn validate(&self) -> Option<Wrong> {
+        Some(match registry_eureka::EurekaRegistry::try_new(self.clone()).err()? {
+            registry_eureka::Error::Config { field, problem } => named(field.to_owned(), &problem),
             registry_eureka::Error::Http(registry_http::Error::Config { field, reason }) => {
-                // Credentials and connections are checked by the same crate, and are two mappings here.
-                let is_of_credentials = field.starts_with("token_") || field.starts_with("basic");
-                let mapping = if is_of_credentials { "credentials" } else { "http" };
-                (format!("{mapping}.{field}"), reason)
+                with_credentials(&field, &reason)
             }
-            other => return Some(unnamed(&other.to_string())),
-        };
-        let (found, expected) = crate::config::split_message(&problem, None);
-        Some(Wrong {
-            field,
-            found,
-            expected,
+            other => unnamed(&other.to_string()),
         })
     }
 
@@ -261,8 +274,27 @@ impl Kind for registry_eureka::EurekaConfig {
     }
 }
 
+/// What is wrong with settings of a client that has mappings for connections and for credentials: the same crate checks
+/// both.
+#[cfg(any(feature = "eureka", feature = "remote"))]
+fn with_credentials(field: &str, reason: &str) -> Wrong {
+    let is_of_credentials = field.starts_with("token_") || field.starts_with("basic");
+    let mapping = if is_of_credentials { "credentials" } else { "http" };
+    named(format!("{mapping}.{field}"), reason)
+}
+
+/// The files that credentials are read from.
+#[cfg(any(feature = "eureka", feature = "remote"))]
+fn secrets(
+    credentials: &mut registry_http::CredentialConfig,
+) -> impl Iterator<Item = &mut std::path::PathBuf> {
+    let basic = credentials.basic.iter_mut();
+    let password = basic.filter_map(|basic| basic.password_file.as_mut());
+    credentials.token_file.iter_mut().chain(password)
+}
+
 /// The files of certificates and keys that a client uses.
-#[cfg(any(feature = "consul", feature = "eureka"))]
+#[cfg(any(feature = "consul", feature = "nomad", feature = "eureka", feature = "remote"))]
 fn certificates(http: &mut registry_http::HttpConfig) -> impl Iterator<Item = &mut std::path::PathBuf> {
     let tls = &mut http.tls;
     let files = [
@@ -276,13 +308,27 @@ fn certificates(http: &mut registry_http::HttpConfig) -> impl Iterator<Item = &m
 #[cfg(any(
     feature = "file",
     feature = "consul",
+    feature = "nomad",
     feature = "eureka",
-    feature = "kubernetes"
+    feature = "kubernetes",
+    feature = "remote"
 ))]
 fn unnamed(problem: &str) -> Wrong {
+    named(String::new(), problem)
+}
+
+#[cfg(any(
+    feature = "file",
+    feature = "consul",
+    feature = "nomad",
+    feature = "eureka",
+    feature = "kubernetes",
+    feature = "remote"
+))]
+fn named(field: String, problem: &str) -> Wrong {
     let (found, expected) = crate::config::split_message(problem, None);
     Wrong {
-        field: String::new(),
+        field,
         found,
         expected,
     }

@@ -108,6 +108,10 @@ pub struct RegistryConfig {
     #[cfg(feature = "consul")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consul: Option<registry_consul::ConsulConfig>,
+    /// The native services of one Nomad region.
+    #[cfg(feature = "nomad")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nomad: Option<registry_consul::NomadConfig>,
     /// The Eureka servers of one region, of Netflix, Spring Cloud or another that speaks the protocol.
     #[cfg(feature = "eureka")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,6 +120,14 @@ pub struct RegistryConfig {
     #[cfg(feature = "kubernetes")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<registry_k8s::KubernetesConfig>,
+    /// Targets in the shape of Prometheus' HTTP SD and file SD.
+    #[cfg(feature = "remote")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_sd: Option<registry_remote::HttpSdConfig>,
+    /// Another daemon, or several that have the same registries.
+    #[cfg(feature = "remote")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registryd: Option<registry_remote::DaemonConfig>,
 }
 
 /// What a service or endpoint has to be like: every field that is set has to match, by one of its values.
