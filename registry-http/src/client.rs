@@ -17,6 +17,7 @@ use crate::{
     error::{Connection, Error, classify},
     fail_over::Choice,
     gate::Dial,
+    lines::{Lines, Opened},
     rate::RateLimit,
     request::{Lane, Protocol, Request},
     response::{Response, read_body},
@@ -89,6 +90,39 @@ struct Sent {
     at: Instant,
 }
 
+/// How an answer is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// To its end.
+    Whole,
+    /// Up to its head, and by lines from there on, where it is a success.
+    Lines,
+}
+
+/// An answer, as far as it is read.
+enum Answer {
+    Whole(Response),
+    Lines(Lines),
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Whole(response) => response.status(),
+            Self::Lines(lines) => lines.status(),
+        }
+    }
+
+    fn with_resent(self, resent: bool) -> Self {
+        match self {
+            Self::Whole(response) => Self::Whole(response.with_resent(resent)),
+            Self::Lines(lines) => Self::Lines(lines),
+        }
+    }
+}
+
 // === impl HttpClient ===
 
 impl HttpClient {
@@ -116,8 +150,34 @@ impl HttpClient {
     ///
     /// Dropping the future cancels the request and, over HTTP/1.1, closes its connection.
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
-        // Boxed once here: the state of all layers below is several kilobytes, and a registry parks thousands.
-        Box::pin(self.run(request, None)).await
+        self.whole(request, None).await
+    }
+
+    /// Sends a request for an answer without an end, and reads the answer's head.
+    ///
+    /// The request's deadline ends with the head; from then on [`Lines::next_line`] bounds each silence. Fail-over and
+    /// credentials are as for [`send`](Self::send), and an answer of any other status than 2xx is read to its end.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use registry_http::{Error, HttpClient, Lane, Opened, Request};
+    /// # async fn follow(client: &HttpClient) -> Result<(), Error> {
+    /// let events = Request::get("/v1/event/stream").with_query("topic", "Service").with_lane(Lane::Watch);
+    /// match client.open(&events).await? {
+    ///     Opened::Lines(mut lines) => {
+    ///         while let Some(line) = lines.next_line(Duration::from_secs(90)).await? {
+    ///             println!("{} bytes", line.len());
+    ///         }
+    ///     }
+    ///     Opened::Refused(answer) => eprintln!("{} {}", answer.status(), answer.error_text()),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn open(&self, request: &Request) -> Result<Opened, Error> {
+        match Box::pin(self.run(request, None, Reading::Lines)).await? {
+            (Answer::Whole(response), _) => Ok(Opened::Refused(response)),
+            (Answer::Lines(lines), permit) => Ok(Opened::Lines(Box::new(lines.with_permit(permit)))),
+        }
     }
 
     /// The same to that base URL and no other, for callers that have to know who is asked: whether the answer is good, and
@@ -131,7 +191,7 @@ impl HttpClient {
                 reason: format!("there is no base URL of the number {base}"),
             });
         }
-        Box::pin(self.run(request, Some(base))).await
+        self.whole(request, Some(base)).await
     }
 
     /// Ends the rest of a base URL whose answer was good, and uses it from now on.
@@ -205,8 +265,26 @@ impl HttpClient {
         &self.inner.servers[self.current_base()]
     }
 
-    /// Sends it to the base URL in use and moves on where that fails, or to the one that it is `pinned` to.
-    async fn run(&self, request: &Request, pinned: Option<usize>) -> Result<Response, Error> {
+    async fn whole(&self, request: &Request, pinned: Option<usize>) -> Result<Response, Error> {
+        // Boxed once here: the state of all layers below is several kilobytes, and a registry parks thousands.
+        match Box::pin(self.run(request, pinned, Reading::Whole)).await?.0 {
+            Answer::Whole(response) => Ok(response),
+            // Nobody asked for lines.
+            Answer::Lines(lines) => Err(Error::Request {
+                path: lines.url().to_string(),
+                reason: "the answer was not read to its end",
+            }),
+        }
+    }
+
+    /// Sends it to the base URL in use and moves on where that fails, or to the one that it is `pinned` to. With lines comes
+    /// the permit that they hold.
+    async fn run(
+        &self,
+        request: &Request,
+        pinned: Option<usize>,
+        reading: Reading,
+    ) -> Result<(Answer, Option<Permit>), Error> {
         let inner = &*self.inner;
         let allowed = request.deadline().unwrap_or(inner.config.request_timeout);
         let mut base = pinned.unwrap_or_else(|| inner.choice.current());
@@ -225,7 +303,7 @@ impl HttpClient {
             };
             let dial = Dial::default();
             let outcome = inner
-                .attempt(base, request, &mut sent, &dial, deadline, allowed)
+                .attempt(base, request, reading, &mut sent, &dial, deadline, allowed)
                 .await
                 .map(|answer| answer.with_resent(stale > 0));
             inner.observe(base, request, &outcome, sent.at);
@@ -264,12 +342,16 @@ impl HttpClient {
             } else {
                 base
             };
-            // The next server has a budget of its own.
-            if let (Some(permit), Ok(_)) = (permit.take(), &outcome) {
-                permit.hand_back();
-            }
+            // The next server has a budget of its own, and lines go on using this one's.
+            let held = match (permit.take(), &outcome) {
+                (Some(permit), Ok(Answer::Whole(_))) => {
+                    permit.hand_back();
+                    None
+                }
+                (permit, _) => permit,
+            };
             if !elsewhere || !may_move || next == base {
-                return outcome;
+                return outcome.map(|answer| (answer, held));
             }
             moves += 1;
             base = next;
@@ -335,11 +417,12 @@ impl Inner {
         &self,
         base: usize,
         request: &Request,
+        reading: Reading,
         sent: &mut Sent,
         dial: &Dial,
         deadline: Instant,
         allowed: Duration,
-    ) -> Result<Response, Error> {
+    ) -> Result<Answer, Error> {
         let server = &self.servers[base];
         let url = server.url.join(request)?;
         let shown = RedactedUrl::new(url.clone());
@@ -359,6 +442,10 @@ impl Inner {
             if let Some((name, value)) = &sent.header {
                 outgoing = outgoing.header(name.clone(), value.clone());
             }
+            if reading == Reading::Lines {
+                // What compresses holds back.
+                outgoing = outgoing.header(http::header::ACCEPT_ENCODING, "identity");
+            }
             sent.at = Instant::now();
             phase = "before its head";
             let mut answer = dial.scope(outgoing.send()).await.map_err(|e| {
@@ -367,18 +454,28 @@ impl Inner {
                     .map_or(Connection::Reused, |at| Connection::Fresh(at.elapsed()));
                 classify(e, shown.clone(), connection, self.config.connect_timeout)
             })?;
+            let longest = self.config.max_body_bytes;
+            if reading == Reading::Lines && answer.status().is_success() {
+                return Ok(Answer::Lines(Lines::new(
+                    answer,
+                    longest,
+                    shown.clone(),
+                    base,
+                    lease,
+                )));
+            }
             phase = "in the middle of its body";
-            let body = read_body(&mut answer, self.config.max_body_bytes, &shown).await?;
+            let body = read_body(&mut answer, longest, &shown).await?;
             let headers = std::mem::take(answer.headers_mut());
             let elapsed = sent.at.elapsed();
-            Ok(Response::new(
+            Ok(Answer::Whole(Response::new(
                 answer.status(),
                 headers,
                 body,
                 shown.clone(),
                 base,
                 elapsed,
-            ))
+            )))
         };
         match timeout_at(deadline, exchange).await {
             Ok(outcome) => outcome,
@@ -390,10 +487,10 @@ impl Inner {
         }
     }
 
-    fn observe(&self, base: usize, request: &Request, outcome: &Result<Response, Error>, at: Instant) {
+    fn observe(&self, base: usize, request: &Request, outcome: &Result<Answer, Error>, at: Instant) {
         if let Some(observer) = &self.observer {
             observer(&Observation {
-                status: outcome.as_ref().ok().map(Response::status),
+                status: outcome.as_ref().ok().map(Answer::status),
                 error: outcome.as_ref().err().map(Error::kind),
                 elapsed: at.elapsed(),
                 base,

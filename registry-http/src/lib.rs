@@ -20,6 +20,7 @@
 //!   host. Over HTTP/1.1 each request in flight holds a permit, and idle connections are reused before one is dialled,
 //!   so that there are never more than `max_connections`. Over HTTP/2 (TLS only, found out by the first connection)
 //!   requests share connections, 200 on each, which are dialled one at a time.
+//! - **Answers without an end** ([`HttpClient::open`]) go the same way up to their head, and are read line by line.
 //! - **Long polls** ([`Request::with_wait`]) and short reads are two lanes: a client full of parked polls still reads.
 //! - **Secrets** come from files or the environment, are read again when they change, and appear in no error, log or
 //!   `Debug` text. Proxies of the environment are not used and redirects are not followed.
@@ -64,6 +65,7 @@ mod fail_over;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
+mod lines;
 mod rate;
 mod request;
 mod response;
@@ -77,6 +79,7 @@ pub use crate::{
     config::{HttpConfig, TlsConfig},
     credential::{BasicConfig, Credential, CredentialConfig, Placement},
     error::{Error, Source},
+    lines::{Lines, Opened},
     request::{FailOver, Lane, Protocol, Request},
     response::Response,
 };
