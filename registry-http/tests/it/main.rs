@@ -5,5 +5,6 @@ mod budgets;
 mod credentials;
 mod fail_over;
 mod http2;
+mod lines;
 mod local;
 mod observing;
