@@ -109,6 +109,25 @@ fn rule_12_names_beside_everything_and_names_never_asked_for() {
 }
 
 #[test]
+fn rule_12_who_drops_its_last_name_wants_nothing() {
+    for (type_, letter) in [(C, 'c'), (E, 'e'), (L, 'l'), (R, 'r')] {
+        let mut world = World::default();
+        let mut stream = Stream::new(Delta);
+        let mut state = |web, api| world.set(&format!("{letter}:web@{web} {letter}:api@{api}"));
+        stream.update(&state(1, 1));
+        let all = format!("{letter} +api@1 +web@1");
+        assert_eq!(stream.change(type_, &["web", "api"], &[]), [all]);
+        assert_eq!(stream.change(type_, &[], &["web"]), NOTHING);
+        assert_eq!(stream.update(&state(2, 1)), NOTHING);
+        assert_eq!(stream.change(type_, &[], &["api"]), NOTHING);
+        assert_eq!(stream.update(&state(2, 2)), NOTHING);
+        // Only on its first request would no names be all names.
+        assert_eq!(stream.change(type_, &[], &[]), NOTHING);
+        assert_eq!(stream.update(&world.set("")), NOTHING);
+    }
+}
+
+#[test]
 fn rule_12_everything_asked_for_twice_is_sent_twice_and_goes_once() {
     let mut world = World::default();
     let mut stream = Stream::of(Delta, C);
