@@ -258,13 +258,15 @@ impl Kind for registry_eureka::EurekaConfig {
     }
 
     fn validate(&self) -> Option<Wrong> {
-        Some(match registry_eureka::EurekaRegistry::try_new(self.clone()).err()? {
-            registry_eureka::Error::Config { field, problem } => named(field.to_owned(), &problem),
-            registry_eureka::Error::Http(registry_http::Error::Config { field, reason }) => {
-                with_credentials(&field, &reason)
-            }
-            other => unnamed(&other.to_string()),
-        })
+        Some(
+            match registry_eureka::EurekaRegistry::try_new(self.clone()).err()? {
+                registry_eureka::Error::Config { field, problem } => named(field.to_owned(), &problem),
+                registry_eureka::Error::Http(registry_http::Error::Config { field, reason }) => {
+                    with_credentials(&field, &reason)
+                }
+                other => unnamed(&other.to_string()),
+            },
+        )
     }
 
     fn build(&self) -> Result<Built, String> {
