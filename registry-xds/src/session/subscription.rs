@@ -452,6 +452,10 @@ impl Subscription {
                 }
             }
         }
+        // It needs no response, and there may be none.
+        for name in batch.moot.drain(..) {
+            self.settle(&name);
+        }
         let adds = self.listing || !self.fresh.is_empty() || !batch.added.is_empty();
         if adds && !open.add || !adds && batch.gone.is_empty() {
             return None;

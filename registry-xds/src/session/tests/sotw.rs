@@ -212,6 +212,25 @@ fn rule_6_no_names_are_all_names_until_the_first_name() {
 }
 
 #[test]
+fn a_name_beside_everything_that_went_before_it_was_denied_leaves_nothing_due() {
+    let mut world = World::default();
+    let mut stream = Stream::new(Sotw);
+    stream.update(&world.set("c:web@1 l:web@1"));
+    assert_eq!(stream.ask(C, &[]), ["c +web@1"]);
+    assert_eq!(stream.ack(C), NOTHING);
+    assert_eq!(stream.ask(L, &["*"]), ["l +web@1"]);
+    assert_eq!(stream.update(&world.set("c:web@2 l:web@1")), ["c +web@2"]);
+    assert_eq!(
+        stream.ask(L, &["*", "none"]),
+        NOTHING,
+        "listeners wait for clusters"
+    );
+    assert_eq!(stream.ask(L, &["*"]), NOTHING);
+    assert_eq!(stream.ack(C), NOTHING);
+    assert!(!stream.session.subscription(L).unwrap().is_due());
+}
+
+#[test]
 fn rule_7_versions_are_functions_of_content_and_nonces_are_never_used_twice() {
     let (mut here, mut there) = (World::default(), World::default());
     there.set("c:web@2 c:gone@1 e:web@2");
