@@ -48,6 +48,17 @@ pub struct Bootstrap {
     pub tls_name: Option<String>,
     /// TLS to the servers: the client's own certificate and key.
     pub tls_client: Option<(PathBuf, PathBuf)>,
+    /// Agents beside Envoy from which it takes certificates for its connections to services.
+    pub sds: Vec<SdsAgent>,
+}
+
+/// An agent on Envoy's machine that gives out certificates by SDS, such as SPIRE's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SdsAgent {
+    /// The name of the cluster that leads to it, which `upstream_tls` says.
+    pub cluster: String,
+    /// Its Unix socket.
+    pub socket: PathBuf,
 }
 
 /// The files from which a gRPC client takes certificates for its connections to services: what `upstream_tls` calls a

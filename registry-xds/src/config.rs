@@ -282,7 +282,7 @@ pub struct UpstreamTls {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum UpstreamTlsSource {
-    /// From an agent of SPIFFE, such as SPIRE's, by SDS over a Unix socket or a cluster of the bootstrap.
+    /// Envoy: from an agent beside it, such as SPIRE's, by SDS.
     Sds {
         /// The cluster in Envoy's bootstrap that leads to the agent.
         cluster: String,
@@ -291,7 +291,7 @@ pub enum UpstreamTlsSource {
         /// The name of the secret with the authorities, such as `ROOTCA` or a trust domain's id.
         validation: String,
     },
-    /// From files on the node's machine. Envoy reads them when it gets the cluster, and not again when they change.
+    /// Envoy: from files on its machine. It reads them when it gets the cluster, and not again when they change.
     Files {
         /// The node's certificate.
         certificate: PathBuf,

@@ -77,7 +77,7 @@ mod session;
 mod translate;
 mod views;
 
-pub use bootstrap::{Bootstrap, BootstrapFormat, CertificateProvider};
+pub use bootstrap::{Bootstrap, BootstrapFormat, CertificateProvider, SdsAgent};
 pub use config::{
     CircuitBreakers, Destination, Fault, FaultStep, GatewayConfig, Layout, LocalPort, LocalityMode,
     OutboundConfig, OutlierDetection, PathMatch, ProtocolRule, RouteConfig, RouteRule, SubsetConfig,

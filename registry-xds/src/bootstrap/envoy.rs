@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::document::Document;
-use super::{Bootstrap, host_and_port};
+use super::{Bootstrap, SdsAgent, host_and_port};
 use crate::session::Variant;
 use Document::{Bool, List, Map, Number};
 
@@ -24,8 +24,9 @@ pub(super) fn document(bootstrap: &Bootstrap) -> Document {
         root.push(("admin", Map(vec![("address", address)])));
     }
     root.push(("dynamic_resources", dynamic_resources(bootstrap.variant)));
-    let clusters = List(vec![cluster(bootstrap)]);
-    root.push(("static_resources", Map(vec![("clusters", clusters)])));
+    let mut clusters = vec![cluster(bootstrap)];
+    clusters.extend(bootstrap.sds.iter().map(agent));
+    root.push(("static_resources", Map(vec![("clusters", List(clusters))])));
     Map(root)
 }
 
@@ -75,13 +76,9 @@ fn cluster(bootstrap: &Bootstrap) -> Document {
     if servers.len() > 1 || named {
         cluster.push(("outlier_detection", outlier_detection()));
     }
-    cluster.push((
-        "typed_extension_protocol_options",
-        Map(vec![(
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            http2(),
-        )]),
-    ));
+    // A server that hangs, or whose host is gone, is noticed by pings alone.
+    let keepalive = Map(vec![("interval", "20s".into()), ("timeout", "5s".into())]);
+    cluster.push(http2(Map(vec![("connection_keepalive", keepalive)])));
     if let Some(ca) = &bootstrap.tls_ca {
         cluster.push(("transport_socket", transport_socket(bootstrap, ca, &servers)));
     }
@@ -102,11 +99,33 @@ fn cluster(bootstrap: &Bootstrap) -> Document {
     Map(cluster)
 }
 
-/// A server that hangs, or whose host is gone, is noticed by pings alone.
-fn http2() -> Document {
-    let keepalive = Map(vec![("interval", "20s".into()), ("timeout", "5s".into())]);
-    let options = Map(vec![("connection_keepalive", keepalive)]);
+/// The cluster of an agent on the same machine.
+fn agent(agent: &SdsAgent) -> Document {
+    let path = (&*agent.socket.to_string_lossy()).into();
+    let address = Map(vec![("pipe", Map(vec![("path", path)]))]);
+    let endpoint = Map(vec![("address", address)]);
+    let endpoints = Map(vec![(
+        "lb_endpoints",
+        List(vec![Map(vec![("endpoint", endpoint)])]),
+    )]);
     Map(vec![
+        ("name", agent.cluster.as_str().into()),
+        ("type", "STATIC".into()),
+        ("connect_timeout", "1s".into()),
+        http2(Map(vec![])),
+        (
+            "load_assignment",
+            Map(vec![
+                ("cluster_name", agent.cluster.as_str().into()),
+                ("endpoints", List(vec![endpoints])),
+            ]),
+        ),
+    ])
+}
+
+/// A part of a cluster: HTTP/2, which gRPC needs.
+fn http2(options: Document) -> (&'static str, Document) {
+    let protocol = Map(vec![
         (
             "@type",
             "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions".into(),
@@ -115,7 +134,9 @@ fn http2() -> Document {
             "explicit_http_config",
             Map(vec![("http2_protocol_options", options)]),
         ),
-    ])
+    ]);
+    let name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    ("typed_extension_protocol_options", Map(vec![(name, protocol)]))
 }
 
 /// One stream that broke off is enough to try the next server: there is one stream, and it lasts.

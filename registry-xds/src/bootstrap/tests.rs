@@ -16,6 +16,7 @@ fn bootstrap(kind: Kind, servers: &[&str]) -> Bootstrap {
         tls_ca: None,
         tls_name: None,
         tls_client: None,
+        sds: Vec::new(),
     }
 }
 
@@ -162,6 +163,39 @@ fn tls_checks_the_name_of_the_server_and_shows_our_own_certificate() {
     let names = &context["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"];
     assert_eq!(names.as_array().map(Vec::len), Some(1));
     assert_eq!(context["sni"], "registryd.mesh");
+}
+
+#[test]
+fn envoy_finds_the_agents_beside_it_at_their_sockets() {
+    let mut wanted = bootstrap(Kind::Envoy, &["127.0.0.1:7381"]);
+    wanted.sds = vec![SdsAgent {
+        cluster: "spire_agent".into(),
+        socket: "/run/spire/api.sock".into(),
+    }];
+    let value = json_of(&wanted);
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    assert_eq!(
+        value["static_resources"]["clusters"][1],
+        json!({
+            "name": "spire_agent",
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "typed_extension_protocol_options": { options: {
+                "@type": format!("type.googleapis.com/{options}"),
+                "explicit_http_config": { "http2_protocol_options": {} },
+            } },
+            "load_assignment": {
+                "cluster_name": "spire_agent",
+                "endpoints": [{ "lb_endpoints": [
+                    { "endpoint": { "address": { "pipe": { "path": "/run/spire/api.sock" } } } },
+                ] }],
+            },
+        })
+    );
+    assert_eq!(
+        value["static_resources"]["clusters"].as_array().map(Vec::len),
+        Some(2)
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use registry_core::Locality;
 use registry_xds::{
-    Bootstrap, BootstrapFormat, CertificateProvider, Kind, UpstreamTlsSource, Variant, XdsConfig,
+    Bootstrap, BootstrapFormat, CertificateProvider, Kind, SdsAgent, UpstreamTlsSource, Variant, XdsConfig,
 };
 
 use super::{ConfigFile, output};
@@ -44,6 +44,10 @@ pub(super) struct EnvoyArgs {
     /// The name that the server's certificate has to have; that of --server unless set
     #[arg(long, value_name = "NAME", requires = "tls_ca")]
     tls_name: Option<String>,
+    /// Unix socket of the agent on the node's machine that gives out certificates for services by SDS, such as SPIRE's:
+    /// the way of the clusters that `xds.upstream_tls` names
+    #[arg(long, value_name = "PATH")]
+    sds_socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -112,6 +116,7 @@ pub(super) fn print(command: BootstrapCommand) -> Result<(), Error> {
     match command {
         BootstrapCommand::Envoy(args) => {
             let xds = args.node.settings()?;
+            let sds = args.agents(&xds)?;
             let mut bootstrap = args.node.bootstrap(Kind::Envoy, &xds)?;
             if args.sotw {
                 bootstrap.variant = Variant::Sotw;
@@ -120,6 +125,7 @@ pub(super) fn print(command: BootstrapCommand) -> Result<(), Error> {
                 let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
                 bootstrap.admin = Some(SocketAddr::new(loopback, args.admin_port));
             }
+            bootstrap.sds = sds;
             bootstrap.tls_name = args.tls_name;
             let format = match args.format {
                 Format::Yaml => BootstrapFormat::Yaml,
@@ -133,6 +139,45 @@ pub(super) fn print(command: BootstrapCommand) -> Result<(), Error> {
             let bootstrap = args.node.bootstrap(Kind::Grpc, &xds)?;
             output::print(&bootstrap.render_with(&providers, BootstrapFormat::Json))
         }
+    }
+}
+
+impl EnvoyArgs {
+    /// The agents that the configuration names, all at the same socket. Who has one elsewhere adds its cluster by hand.
+    fn agents(&self, xds: &XdsConfig) -> Result<Vec<SdsAgent>, Error> {
+        let named: BTreeSet<&str> = xds
+            .upstream_tls
+            .iter()
+            .filter_map(|rule| match &rule.source {
+                UpstreamTlsSource::Sds { cluster, .. } => Some(cluster.as_str()),
+                _ => None,
+            })
+            .collect();
+        let Some(socket) = &self.sds_socket else {
+            for cluster in named {
+                output::warn(&format!(
+                    "warning: xds.upstream_tls has the SDS cluster {cluster:?}, which this bootstrap lacks: \
+                     --sds-socket adds it; without it Envoy refuses the clusters of such services"
+                ));
+            }
+            return Ok(Vec::new());
+        };
+        if named.is_empty() {
+            return Err(Error::Usage(
+                "--sds-socket: found no SDS in the configuration, expected a source of it in xds.upstream_tls"
+                    .to_owned(),
+            ));
+        }
+        if !socket.is_absolute() {
+            return Err(Error::Usage(format!(
+                "--sds-socket: found {socket:?}, expected a path from the root such as /run/spire/agent/public/api.sock"
+            )));
+        }
+        let agent = |cluster: &str| SdsAgent {
+            cluster: cluster.to_owned(),
+            socket: socket.clone(),
+        };
+        Ok(named.into_iter().map(agent).collect())
     }
 }
 
@@ -218,6 +263,7 @@ impl NodeArgs {
             tls_ca: self.tls_ca,
             tls_name: None,
             tls_client,
+            sds: Vec::new(),
         })
     }
 

@@ -107,6 +107,7 @@ impl Mesh {
             tls_ca: None,
             tls_name: None,
             tls_client: None,
+            sds: Vec::new(),
         }
     }
 

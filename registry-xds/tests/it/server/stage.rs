@@ -170,6 +170,7 @@ pub(crate) fn bootstrap(servers: &[SocketAddr], variant: Variant) -> Bootstrap {
         tls_ca: None,
         tls_name: None,
         tls_client: None,
+        sds: Vec::new(),
     }
 }
 

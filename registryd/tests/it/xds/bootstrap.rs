@@ -163,6 +163,42 @@ fn grpc_gets_the_providers_of_certificates_that_services_need() {
 }
 
 #[test]
+fn envoy_gets_the_clusters_of_the_agent_that_services_need() {
+    let rule = |cluster: &str| {
+        format!(
+            "{{ hosts: \"*\", source: {{ sds: {{ cluster: {cluster}, certificate: a, validation: b }} }} }}"
+        )
+    };
+    let xds = format!(
+        "xds: {{ upstream_tls: [{}, {}, {}] }}",
+        rule("two"),
+        rule("one"),
+        rule("two")
+    );
+    let value = json_of(
+        &xds,
+        &["envoy", "--format", "json", "--sds-socket", "/run/agent.sock"],
+    );
+    let clusters = value["static_resources"]["clusters"].as_array().unwrap();
+    let names: Vec<&Value> = clusters.iter().map(|cluster| &cluster["name"]).collect();
+    assert_eq!(names, ["registryd_xds", "one", "two"]);
+    let path = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path";
+    assert_eq!(clusters[2].pointer(path), Some(&json!("/run/agent.sock")));
+
+    // Who leads there some other way is reminded to.
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("c.yaml"), format!("{REGISTRIES}{xds}\n")).unwrap();
+    let output = output(directory.path(), &["bootstrap", "envoy", "--config", "c.yaml"]);
+    assert!(output.status.success(), "{output:?}");
+    let said = errors(&output);
+    assert!(
+        said.contains("the SDS cluster \"one\", which this bootstrap lacks"),
+        "{said}"
+    );
+    assert!(!printed(&output).contains("pipe"), "{output:?}");
+}
+
+#[test]
 fn what_cannot_work_is_refused() {
     let mutual = "xds: { listen: \"127.0.0.1:7381\", tls: { certificate: a, key: b, client_ca: c } }";
     for (xds, arguments, expected) in [
@@ -212,6 +248,16 @@ fn what_cannot_work_is_refused() {
             "required arguments were not provided",
         ),
         ("xds: {}", &["envoy", "--sotw", "--delta"], "cannot be used with"),
+        (
+            "xds: {}",
+            &["envoy", "--sds-socket", "/run/agent.sock"],
+            "--sds-socket: found no SDS in the configuration",
+        ),
+        (
+            "xds: { upstream_tls: [{ hosts: \"*\", source: { sds: { cluster: c, certificate: a, validation: b } } }] }",
+            &["envoy", "--sds-socket", "agent.sock"],
+            "--sds-socket: found \"agent.sock\", expected a path from the root",
+        ),
     ] {
         let (code, said) = bootstrap(xds, arguments);
         assert!(
