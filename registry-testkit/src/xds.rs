@@ -9,11 +9,14 @@
 //!                            have been an error for those whose requests it carries
 //! ```
 //!
+//! [`secrets`] is a server: of certificates, for Envoys that are told to ask for them.
+//!
 //! It needs the feature `xds`.
 
 mod content;
 mod model;
 mod protocol;
+pub mod secrets;
 mod state;
 mod stream;
 

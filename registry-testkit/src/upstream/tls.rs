@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -61,6 +63,10 @@ impl Authority {
             let uri = uri.try_into().map_err(failed)?;
             params.subject_alt_names.push(SanType::URI(uri));
         }
+        // Certificates of SPIFFE have to say so; others may.
+        params.key_usages.push(KeyUsagePurpose::DigitalSignature);
+        // Authorities of tests all have the same name.
+        params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
         Ok(Identity {
