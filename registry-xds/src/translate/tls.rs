@@ -25,6 +25,9 @@ use crate::protocol::Protocol;
 /// The longest server name that Envoy takes.
 const LONGEST_SNI: usize = 255;
 
+/// A regular expression that no text matches.
+const NOTHING: &str = r"[^\s\S]";
+
 /// An identity that is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Identity<'a> {
@@ -121,7 +124,7 @@ impl<'a> Tls<'a> {
                 tls_certificate_sds_secret_configs: vec![secret(cluster, certificate)],
                 validation_context_type: Some(ValidationContextType::CombinedValidationContext(
                     common_tls_context::CombinedCertificateValidationContext {
-                        default_validation_context: Some(self.typed_names()),
+                        default_validation_context: Some(self.names_for_any_validator()),
                         validation_context_sds_secret_config: Some(secret(cluster, validation)),
                         ..Default::default()
                     },
@@ -174,6 +177,23 @@ impl<'a> Tls<'a> {
             match_typed_subject_alt_names: matchers.collect(),
             ..CertificateValidationContext::default()
         }
+    }
+
+    /// An agent may have its authorities checked by Envoy's validator of SPIFFE, as SPIRE does. That one knows URIs alone and
+    /// leaves other names out; where none is left any certificate of the trust domain would be good.
+    fn names_for_any_validator(&self) -> CertificateValidationContext {
+        use subject_alt_name_matcher::SanType;
+        let mut names = self.typed_names();
+        let matchers = &mut names.match_typed_subject_alt_names;
+        let is_uri = |matcher: &SubjectAltNameMatcher| matcher.san_type() == SanType::Uri;
+        if !matchers.is_empty() && !matchers.iter().any(is_uri) {
+            matchers.push(SubjectAltNameMatcher {
+                san_type: SanType::Uri.into(),
+                matcher: Some(by_regex(NOTHING.to_owned())),
+                ..SubjectAltNameMatcher::default()
+            });
+        }
+        names
     }
 
     /// gRPC reads this field alone (gRFC A29), and would overlook the newer one: any certificate would be good.
@@ -241,15 +261,22 @@ impl<'a> Identity<'a> {
             (0, ..) => MatchPattern::Exact(text.to_owned()),
             (1, Some(start), _) => MatchPattern::Prefix(start.to_owned()),
             (1, _, Some(end)) => MatchPattern::Suffix(end.to_owned()),
-            _ => MatchPattern::SafeRegex(RegexMatcher {
-                regex: regex(text),
-                ..RegexMatcher::default()
-            }),
+            _ => return by_regex(regex(text)),
         };
         StringMatcher {
             match_pattern: Some(pattern),
             ..StringMatcher::default()
         }
+    }
+}
+
+fn by_regex(regex: String) -> StringMatcher {
+    StringMatcher {
+        match_pattern: Some(string_matcher::MatchPattern::SafeRegex(RegexMatcher {
+            regex,
+            ..RegexMatcher::default()
+        })),
+        ..StringMatcher::default()
     }
 }
 

@@ -9,4 +9,5 @@ mod kinds;
 mod pair;
 mod places;
 mod refused;
+mod secrets;
 mod stage;

@@ -108,6 +108,34 @@ fn identities_of_endpoints_are_checked_whatever_characters_are_in_them() {
     );
 }
 
+/// Envoy's validator of SPIFFE takes a list without URIs for none at all.
+#[test]
+fn names_that_an_agents_validator_overlooks_are_accompanied_by_one_that_nobody_has() {
+    use subject_alt_name_matcher::SanType;
+    let of = |source, identities| {
+        let endpoints = [endpoint("10.0.0.1", "http", 80)];
+        let context = context(endpoints, Kind::Envoy, &config([(source, identities)])).unwrap();
+        match context.common_tls_context.unwrap().validation_context_type {
+            Some(ValidationContextType::CombinedValidationContext(combined)) => {
+                typed_names(&combined.default_validation_context.unwrap())
+            }
+            Some(ValidationContextType::ValidationContext(validation)) => typed_names(&validation),
+            other => panic!("{other:?}"),
+        }
+    };
+    let names = of(sds(), &["web.mesh.internal"]);
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(names[0].0, i32::from(SanType::Dns));
+    let nobody = string_matcher::MatchPattern::SafeRegex(RegexMatcher {
+        regex: NOTHING.to_owned(),
+        ..RegexMatcher::default()
+    });
+    assert_eq!(names[1], (SanType::Uri.into(), nobody));
+    // Any certificate is good where that was said, and files have no such validator.
+    assert_eq!(of(sds(), &["*"]), []);
+    assert_eq!(of(files(), &["web.mesh.internal"]).len(), 1);
+}
+
 #[test]
 fn patterns_of_the_operator_outweigh_what_registries_say() {
     use string_matcher::MatchPattern::{Exact, Prefix, SafeRegex, Suffix};

@@ -21,7 +21,7 @@ use super::stage::{Service, Stage, assert_content, free_port, local, outbound, u
 
 /// A server that demands a certificate of that authority. It says which server name was asked for and which certificate
 /// was shown, as a number, and then what it is told.
-async fn guarded(identity: &Identity, clients: &Authority) -> SocketAddr {
+pub(super) async fn guarded(identity: &Identity, clients: &Authority) -> SocketAddr {
     init_tls();
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(clients.certificate().as_bytes()).unwrap();
@@ -64,7 +64,7 @@ fn mark(certificate: &[u8]) -> String {
     end.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn mark_of(identity: &Identity) -> String {
+pub(super) fn mark_of(identity: &Identity) -> String {
     mark(&CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap())
 }
 
