@@ -7,6 +7,7 @@ mod grpc;
 mod invalid;
 mod kinds;
 mod pair;
+mod partial;
 mod places;
 mod refused;
 mod secrets;

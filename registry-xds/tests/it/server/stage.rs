@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use registry_core::{
-    Address, AppProtocol, Discovery, Endpoint, EndpointBuilder, Labels, Locality, ServiceId, ServiceMeta,
-    ServicePort, ServiceRecord, StaticHandle, StaticRegistry, Vip,
+    Address, AppProtocol, Discovery, DiscoveryBuilder, Endpoint, EndpointBuilder, Labels, Locality,
+    ServiceId, ServiceMeta, ServicePort, ServiceRecord, StaticHandle, StaticRegistry, Vip,
 };
 use registry_testkit::envoy::{Envoy, Options};
 use registry_testkit::{ports, wait};
@@ -44,19 +44,26 @@ impl Stage {
     pub(crate) async fn set_at(
         address: SocketAddr,
         records: impl IntoIterator<Item = ServiceRecord>,
+        config: XdsConfig,
+    ) -> Self {
+        let registry = StaticRegistry::new(records);
+        let handle = registry.handle();
+        let builder = Discovery::builder().registry("here", registry).unwrap();
+        Self::of(builder, handle, address, config).await
+    }
+
+    /// A server of several registries, one of which has that handle.
+    pub(crate) async fn of(
+        builder: DiscoveryBuilder,
+        handle: StaticHandle,
+        address: SocketAddr,
         mut config: XdsConfig,
     ) -> Self {
         if config.outbound.listen == XdsConfig::default().outbound.listen {
             config.outbound.listen = local(free_port());
         }
         let outbound = config.outbound.listen;
-        let registry = StaticRegistry::new(records);
-        let handle = registry.handle();
-        let discovery = Discovery::builder()
-            .registry("here", registry)
-            .unwrap()
-            .start()
-            .unwrap();
+        let discovery = builder.start().unwrap();
         let stop = CancellationToken::new();
         let xds = Xds::start(discovery.clone(), config, stop.clone()).unwrap();
         let listener = TcpListener::bind(address).await.unwrap();
