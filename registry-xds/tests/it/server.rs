@@ -3,6 +3,7 @@
 mod certificates;
 mod changes;
 mod failing;
+mod fallback;
 mod grpc;
 mod invalid;
 mod kinds;
