@@ -40,6 +40,7 @@
 mod consul;
 mod error;
 mod nomad;
+mod policy;
 
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(any(feature = "consul", feature = "nomad"))]
+mod acl_policy;
 #[cfg(feature = "xds")]
 mod bootstrap;
 mod check;
@@ -72,6 +74,10 @@ enum Command {
     #[cfg(feature = "kubernetes")]
     #[command(subcommand)]
     Rbac(rbac::RbacCommand),
+    /// Print the policies that tokens of registries need
+    #[cfg(any(feature = "consul", feature = "nomad"))]
+    #[command(subcommand)]
+    AclPolicy(acl_policy::AclPolicyCommand),
     /// Print all that a client of xDS needs to find this daemon
     #[cfg(feature = "xds")]
     #[command(subcommand)]
@@ -241,6 +247,8 @@ impl Cli {
             Command::Config(command) => configuration::show(&command),
             #[cfg(feature = "kubernetes")]
             Command::Rbac(command) => rbac::show(&command),
+            #[cfg(any(feature = "consul", feature = "nomad"))]
+            Command::AclPolicy(command) => acl_policy::show(&command),
             #[cfg(feature = "xds")]
             Command::Bootstrap(command) => bootstrap::print(*command),
             #[cfg(feature = "xds")]

@@ -18,6 +18,18 @@ const SINCE: [(&str, (u32, u32)); 4] = [
     ("merge-central-config", (1, 12)),
 ];
 
+/// A parameter that old versions ignore, and since when it is known, where one is used.
+fn needed(config: &ConsulConfig) -> Option<&'static (&'static str, (u32, u32))> {
+    SINCE.iter().find(|(key, _)| config.query.contains_key(*key))
+}
+
+impl ConsulConfig {
+    /// True where the agent's version is asked for.
+    pub(crate) fn needs_version(&self) -> bool {
+        needed(self).is_some()
+    }
+}
+
 /// Sends requests to one Consul. Cloning it shares the client.
 #[derive(Debug, Clone)]
 pub(super) struct Queries {
@@ -49,8 +61,7 @@ impl Queries {
 
     /// Refuses parameters that the server would ignore.
     pub(super) async fn check_version(&self) -> Result<(), Error> {
-        let needed = SINCE.iter().find(|(key, _)| self.config.query.contains_key(*key));
-        let Some((key, needed)) = needed else {
+        let Some((key, needed)) = needed(&self.config) else {
             return Ok(());
         };
         let response = self.send(Request::get("/v1/agent/self")).await?;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what is not as expected fails the test")]
 
+mod acl_policy;
 mod cli;
 mod config;
 mod daemon;

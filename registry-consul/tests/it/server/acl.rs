@@ -248,3 +248,31 @@ async fn idea_8_rights_to_a_service_that_are_lost_remove_nothing() {
     .await;
     discovery.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_that_is_printed_suffices_and_shows_nothing_else() {
+    let consul = server().await;
+    let config = ConsulConfig {
+        services: vec!["we*".to_owned()],
+        ..config(consul.url())
+    };
+    consul
+        .api()
+        .create_policy("printed", &config.acl_policy())
+        .await
+        .unwrap();
+    let token = consul.api().create_token(&["printed"]).await.unwrap();
+    let file = token_file(&token.secret);
+    let everything = discover(with_token_file(&consul, file.path()));
+    until_phase(&everything, Phase::Synced).await;
+    assert!(
+        service(&everything.snapshot(), "api").is_none(),
+        "the token may not see it"
+    );
+    let discovery = discover(ConsulConfig {
+        token_file: Some(file.path().to_owned()),
+        ..config
+    });
+    until_statuses(&discovery, "web", &["web-1 passing", "web-2 passing"]).await;
+    until_phase(&discovery, Phase::Synced).await;
+}
