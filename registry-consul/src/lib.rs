@@ -37,10 +37,13 @@
 //! # Ok(()) }
 //! ```
 
+mod budget;
 mod consul;
 mod error;
+mod json;
 mod nomad;
 mod policy;
+mod settings;
 
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -10,6 +10,7 @@ use registry_http::Response;
 use super::config::ConsulConfig;
 use super::wire::{AgentConfig, AgentSelf, CheckState, Instance};
 use crate::error::Error;
+use crate::json::decode;
 
 /// What the headers of an answer say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,39 +53,6 @@ impl Headers {
             behind: Duration::from_millis(number("X-Consul-LastContact").unwrap_or(0)),
         }
     }
-}
-
-fn text(response: &Response) -> Result<&str, Error> {
-    std::str::from_utf8(response.body()).map_err(|_| Error::Encoding {
-        url: response.url().clone(),
-    })
-}
-
-fn decode<'a, T: serde::Deserialize<'a>>(response: &'a Response) -> Result<T, Error> {
-    // Consul says what it sends; another server in its place, such as a page to sign in at, says so as well.
-    if let Some(found) = response.header_str("Content-Type")
-        && !found.to_ascii_lowercase().contains("json")
-    {
-        return Err(Error::ContentType {
-            url: response.url().clone(),
-            found: found.chars().take(100).collect(),
-        });
-    }
-    serde_json::from_str(text(response)?).map_err(|source| Error::Decode {
-        url: response.url().clone(),
-        source: bounded(source),
-    })
-}
-
-/// What is wrong with an answer, without repeating a text of megabytes that stands where it does not belong.
-fn bounded(error: serde_json::Error) -> serde_json::Error {
-    let message = error.to_string();
-    let short = short(&message, 200);
-    if short == message {
-        return error;
-    }
-    let (line, column) = (error.line(), error.column());
-    serde::de::Error::custom(format_args!("{short} at line {line} column {column}"))
 }
 
 /// The instances of the service of that name.

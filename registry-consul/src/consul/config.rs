@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use registry_core::Pattern;
 use registry_core::duration;
-use registry_http::{Credential, HttpConfig, Placement, bare_url};
+use registry_http::{Credential, HttpConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::settings;
+
+/// Where an agent listens unless told otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:8500";
 
 /// Settings of one Consul registry: one data centre, seen through one agent or several.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -118,19 +121,12 @@ const WHERE: [&str; 4] = ["ns", "partition", "peer", "sg"];
 impl ConsulConfig {
     /// The URLs to ask, the preferred one first.
     pub(crate) fn urls(&self) -> Vec<String> {
-        match (&self.address, self.addresses.is_empty()) {
-            (Some(address), _) => vec![address.clone()],
-            (None, false) => self.addresses.clone(),
-            (None, true) => vec!["http://127.0.0.1:8500".to_owned()],
-        }
+        settings::urls(self.address.as_deref(), &self.addresses, DEFAULT_URL)
     }
 
     /// What is watched, without secrets: the same text for the same data centre behind the same addresses.
     pub(crate) fn target(&self) -> String {
-        let mut urls: Vec<String> = self.urls().iter().map(|url| bare_url(url)).collect();
-        urls.sort_unstable();
-        urls.dedup();
-        let mut target = urls.join(" ");
+        let mut target = settings::target(&self.urls());
         let mut add = |key: &str, value: &str| {
             target.push_str(&format!(" {key}={value}"));
         };
@@ -147,12 +143,8 @@ impl ConsulConfig {
     }
 
     pub(crate) fn credential(&self) -> Credential {
-        let placement = Placement::Header(http_header());
-        match (&self.token_file, &self.token_env) {
-            (Some(path), _) => Credential::from_file(path, placement),
-            (None, Some(name)) => Credential::from_env(name, placement),
-            (None, None) => Credential::none(),
-        }
+        let header = http::HeaderName::from_static("x-consul-token");
+        settings::credential(self.token_file.as_deref(), self.token_env.as_deref(), header)
     }
 
     pub(crate) fn has_token(&self) -> bool {
@@ -166,13 +158,8 @@ impl ConsulConfig {
 
     /// True where a service of that name and those tags is to be watched.
     pub(crate) fn wants(&self, name: &str, tags: &[std::borrow::Cow<'_, str>]) -> bool {
-        let any = |patterns: &[String]| {
-            patterns
-                .iter()
-                .any(|pattern| Pattern::new(pattern.as_str()).matches(name))
-        };
-        (self.services.is_empty() || any(&self.services))
-            && !any(&self.exclude_services)
+        let wanted = settings::matches(name, &self.services, &self.exclude_services);
+        wanted
             && self
                 .tags
                 .iter()
@@ -181,18 +168,8 @@ impl ConsulConfig {
 
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let wrong = |field, problem: String| Err(Error::Config { field, problem });
-        if self.address.is_some() && !self.addresses.is_empty() {
-            return wrong(
-                "addresses",
-                "found beside `address`, expected one of the two".to_owned(),
-            );
-        }
-        if self.token_file.is_some() && self.token_env.is_some() {
-            return wrong(
-                "token_env",
-                "found beside `token_file`, expected one of the two".to_owned(),
-            );
-        }
+        settings::check_addresses(self.address.as_deref(), &self.addresses, DEFAULT_URL)?;
+        settings::check_token(self.token_file.as_deref(), self.token_env.as_deref())?;
         let (shortest, longest) = (Duration::from_secs(1), Duration::from_secs(600));
         if self.wait < shortest || self.wait > longest {
             let found = duration::format(self.wait);
@@ -213,30 +190,9 @@ impl ConsulConfig {
         if let Some(key) = self.query.keys().find(|key| OWN.contains(&key.as_str())) {
             return wrong("query", format!("found {key:?}, which the registry sets itself"));
         }
-        for url in self.urls() {
-            let known = ["http://", "https://"]
-                .iter()
-                .any(|scheme| url.starts_with(scheme));
-            if !known {
-                let field = if self.address.is_some() {
-                    "address"
-                } else {
-                    "addresses"
-                };
-                // The URL itself is not shown: it may hold a password.
-                return wrong(
-                    field,
-                    "found a URL without http:// or https://, expected http://127.0.0.1:8500".to_owned(),
-                );
-            }
-        }
         self.http.validate()?;
         Ok(())
     }
-}
-
-fn http_header() -> http::HeaderName {
-    http::HeaderName::from_static("x-consul-token")
 }
 
 #[cfg(test)]

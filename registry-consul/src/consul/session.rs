@@ -27,8 +27,8 @@ use super::detector::Detector;
 use super::memory::Memory;
 use super::query::Queries;
 use super::tracked::Tracked;
+use crate::budget::Budget;
 use crate::error::Error;
-use budget::Budget;
 use catalog::Catalog;
 use doubt::Doubt;
 use opinion::Opinion;
@@ -46,6 +46,9 @@ const CATCH_UP: Duration = Duration::from_millis(5);
 
 /// How long a complete listing waits for services that cannot be read, after the last one that could.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Fewer connections than this are not worth having.
+const FEWEST: usize = 8;
 
 /// Most events in a batch.
 const BATCH: usize = 1024;
@@ -126,7 +129,7 @@ impl Session {
     ) -> Self {
         let now = Instant::now();
         Self {
-            budget: Budget::new(config.http.max_connections),
+            budget: Budget::new(config.http.max_connections, FEWEST),
             queries,
             config,
             control,

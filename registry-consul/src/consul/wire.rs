@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+
+use crate::json::null_is_default;
 
 /// One instance of `/v1/health/service/NAME`.
 #[derive(Debug, Deserialize)]
@@ -153,12 +155,4 @@ pub(super) struct AgentSelf<'a> {
 pub(super) struct AgentConfig<'a> {
     #[serde(borrow)]
     pub(super) version: Cow<'a, str>,
-}
-
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

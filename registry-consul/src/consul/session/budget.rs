@@ -7,61 +7,11 @@ use tokio::time::Instant;
 
 use super::Session;
 
-/// Below this a budget is not worth having.
-const FEWEST: usize = 8;
-
 /// The shortest turn: below it reading in turns costs more than it tells.
 const SHORTEST_TURN: Duration = Duration::from_secs(5);
 
-/// How long without a refusal until the budget grows again.
-const CALM: Duration = Duration::from_secs(30);
-
 /// How long no read begins after a refusal: those that wait their turn would be refused as well.
 const REFUSED: Duration = Duration::from_millis(100);
-
-/// The number of connections in use: as configured, and fewer while the server refuses them.
-#[derive(Debug)]
-pub(super) struct Budget {
-    configured: usize,
-    now: usize,
-    changed: Option<Instant>,
-}
-
-impl Budget {
-    pub(super) fn new(configured: usize) -> Self {
-        Self {
-            configured,
-            now: configured,
-            changed: None,
-        }
-    }
-
-    /// The server refused a connection for being one too many. Returns the smaller budget.
-    fn shrink(&mut self, now: Instant) -> Option<usize> {
-        // Requests that were on their way at the same moment say the same thing once.
-        if self
-            .changed
-            .is_some_and(|changed| now - changed < Duration::from_secs(1))
-        {
-            return None;
-        }
-        self.changed = Some(now);
-        let smaller = (self.now * 3 / 4).max(FEWEST.min(self.configured));
-        (smaller < self.now).then(|| {
-            self.now = smaller;
-            smaller
-        })
-    }
-
-    fn grow(&mut self, now: Instant) -> Option<usize> {
-        if self.now >= self.configured || self.changed.is_some_and(|changed| now - changed < CALM) {
-            return None;
-        }
-        self.changed = Some(now);
-        self.now = (self.now + self.now / 8 + 1).min(self.configured);
-        Some(self.now)
-    }
-}
 
 impl Session {
     /// How many services' polls may be parked at once, beside the catalogue's and the detector's.
@@ -192,27 +142,5 @@ impl Session {
                 (turn + turn / 10).as_secs_f64().ceil(),
             )
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_budget_shrinks_and_recovers() {
-        let mut budget = Budget::new(80);
-        let start = Instant::now();
-        assert_eq!(budget.shrink(start), Some(60));
-        assert_eq!(budget.shrink(start), None, "once for all requests of one moment");
-        assert_eq!(budget.shrink(start + Duration::from_secs(2)), Some(45));
-        assert_eq!(budget.grow(start + Duration::from_secs(3)), None);
-        let mut now = start + Duration::from_secs(40);
-        assert_eq!(budget.grow(now), Some(51));
-        for _ in 0..20 {
-            now += CALM;
-            budget.grow(now);
-        }
-        assert_eq!(budget.now, 80);
     }
 }

@@ -1,0 +1,83 @@
+//! Settings that both registries have.
+
+use std::path::Path;
+
+use http::HeaderName;
+use registry_core::Pattern;
+use registry_http::{Credential, Placement, bare_url};
+
+use crate::error::Error;
+
+/// The URLs to ask, the preferred one first.
+pub(crate) fn urls(address: Option<&str>, addresses: &[String], default: &str) -> Vec<String> {
+    match (address, addresses.is_empty()) {
+        (Some(address), _) => vec![address.to_owned()],
+        (None, false) => addresses.to_vec(),
+        (None, true) => vec![default.to_owned()],
+    }
+}
+
+/// The same text for the same servers, in whatever order and with whatever password they are given.
+pub(crate) fn target(urls: &[String]) -> String {
+    let mut urls: Vec<String> = urls.iter().map(|url| bare_url(url)).collect();
+    urls.sort_unstable();
+    urls.dedup();
+    urls.join(" ")
+}
+
+/// The token, in the header where this API wants it.
+pub(crate) fn credential(file: Option<&Path>, variable: Option<&str>, header: HeaderName) -> Credential {
+    let placement = Placement::Header(header);
+    match (file, variable) {
+        (Some(path), _) => Credential::from_file(path, placement),
+        (None, Some(name)) => Credential::from_env(name, placement),
+        (None, None) => Credential::none(),
+    }
+}
+
+/// True where a service of that name is to be watched.
+pub(crate) fn matches(name: &str, wanted: &[String], excluded: &[String]) -> bool {
+    let any = |patterns: &[String]| {
+        patterns
+            .iter()
+            .any(|pattern| Pattern::new(pattern.as_str()).matches(name))
+    };
+    (wanted.is_empty() || any(wanted)) && !any(excluded)
+}
+
+pub(crate) fn check_addresses(
+    address: Option<&str>,
+    addresses: &[String],
+    default: &str,
+) -> Result<(), Error> {
+    let wrong = |field, problem: String| Err(Error::Config { field, problem });
+    if address.is_some() && !addresses.is_empty() {
+        return wrong(
+            "addresses",
+            "found beside `address`, expected one of the two".to_owned(),
+        );
+    }
+    let known = |url: &String| {
+        ["http://", "https://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+    };
+    if urls(address, addresses, default).iter().all(known) {
+        return Ok(());
+    }
+    // The URL itself is not shown: it may hold a password.
+    wrong(
+        if address.is_some() { "address" } else { "addresses" },
+        format!("found a URL without http:// or https://, expected {default}"),
+    )
+}
+
+pub(crate) fn check_token(file: Option<&Path>, variable: Option<&str>) -> Result<(), Error> {
+    if file.is_some() && variable.is_some() {
+        return Err(Error::Config {
+            field: "token_env",
+            problem: "found beside `token_file`, expected one of the two".to_owned(),
+        });
+    }
+    Ok(())
+}
