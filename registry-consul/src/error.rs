@@ -5,7 +5,7 @@ use std::time::Duration;
 use registry_core::{ErrorKind, LONGEST_REST, RegistryError};
 use registry_http::{RedactedUrl, Response};
 
-/// What can go wrong with a Consul registry.
+/// What can go wrong with a registry of Consul or Nomad.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,7 +32,7 @@ pub enum Error {
         /// How long the server asked to be left alone.
         retry_after: Option<Duration>,
     },
-    /// The answer is not what Consul sends.
+    /// The answer is not what such a server sends.
     #[error("{url}: the answer cannot be read")]
     Decode {
         /// What was asked for.
@@ -71,6 +71,20 @@ pub enum Error {
         /// How it shows.
         problem: &'static str,
     },
+    /// The answer does not say up to which index it holds everything.
+    #[error(
+        "{url}: the answer has no index: this is no Nomad, or something on the way takes its headers out"
+    )]
+    Index {
+        /// What was asked for.
+        url: RedactedUrl,
+    },
+    /// An answer without an end is over. A server may end it so where the token lacks rights: it refuses in silence.
+    #[error("{url}: the server ended the event stream")]
+    StreamEnded {
+        /// What was asked for.
+        url: RedactedUrl,
+    },
     /// The servers have no leader, or are too far behind it.
     #[error("{url}: {problem}")]
     Behind {
@@ -90,6 +104,17 @@ impl Error {
             text: response.error_text().into(),
             retry_after: response.retry_after().map(|asked| asked.min(LONGEST_REST)),
         }
+    }
+
+    /// True where rights are missing.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(
+            self,
+            Self::Status {
+                status: 401 | 403,
+                ..
+            } | Self::Filtered { .. }
+        )
     }
 
     /// True where nobody answered at all: the server is gone, not merely unable.
@@ -129,12 +154,13 @@ impl From<Error> for RegistryError {
                 "protocol" => ErrorKind::Malformed,
                 _ => ErrorKind::Unreachable,
             },
-            Error::Status {
-                status: 401 | 403, ..
-            }
-            | Error::Filtered { .. } => ErrorKind::Denied,
-            Error::Status { .. } | Error::Behind { .. } => ErrorKind::Unavailable,
-            Error::Decode { .. }
+            error if error.is_denied() => ErrorKind::Denied,
+            Error::Status { .. }
+            | Error::Filtered { .. }
+            | Error::Behind { .. }
+            | Error::StreamEnded { .. } => ErrorKind::Unavailable,
+            Error::Index { .. }
+            | Error::Decode { .. }
             | Error::Encoding { .. }
             | Error::ContentType { .. }
             | Error::Foreign { .. } => ErrorKind::Malformed,
