@@ -1,0 +1,426 @@
+//! Reads of single services: what their answers are worth, and what is told of them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use registry_core::{Backoff, ErrorKind, Event, RegistryError, Scope, ServiceId, ServiceRecord, Str};
+use registry_http::Response;
+use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Read, Session};
+use crate::error::Error;
+use crate::nomad::answer::{self, Headers};
+use crate::nomad::map::{self, Mapping};
+use crate::nomad::plan::Verdict;
+use crate::nomad::wire::Instance;
+
+/// Most removals that are remembered of one service until it is read.
+const ANNOUNCED: usize = 10_000;
+
+/// How long a server gets to come as far as the one that told of a change.
+const BEHIND: Duration = Duration::from_millis(50);
+
+/// How often the leader may be behind what an event told of, until that is no more believed.
+const MOST_BEHIND: u32 = 8;
+
+/// How often a service whose list is fine may fail to be read for reasons of the connection before that is told.
+const PATIENT: u32 = 3;
+
+/// How long to wait until rights that are missing are looked for again.
+const DENIED: Duration = Duration::from_secs(30);
+
+/// What is known of one service.
+#[derive(Default)]
+pub(super) struct Tracked {
+    /// The last list has it.
+    pub(super) listed: bool,
+    /// What was told of it last.
+    record: Option<ServiceRecord>,
+    /// It was read once.
+    known: bool,
+    /// Of the last body.
+    digest: u64,
+    /// The last body, where opinions on instances may change without it.
+    body: Option<Bytes>,
+    /// Allocations of its instances and when they were registered, under the same condition.
+    pub(super) allocations: Vec<(Str, u64)>,
+    /// Of what was thought of them when it was told last.
+    pub(super) opinion: u64,
+    /// Instances that were said to be removed, and at which index.
+    announced: BTreeMap<Str, u64>,
+    /// Why it could not be read, where that was told.
+    pub(super) error: Option<Arc<RegistryError>>,
+    failures: u32,
+    backoff: Backoff,
+    behind: u32,
+    /// When it is to be read again.
+    retry: Option<Instant>,
+    /// The leader is to be asked next.
+    pub(super) leader: bool,
+    /// Complete knowledge is wanted; in earnest where true.
+    pub(super) wished: Option<bool>,
+}
+
+impl Tracked {
+    /// True where it has no instances, and is not listed.
+    pub(super) fn is_over(&self) -> bool {
+        self.known && self.record.is_none() && !self.listed && self.error.is_none()
+    }
+
+    /// True where an instance is among those that were told of last.
+    pub(super) fn has(&self, instance: &str) -> bool {
+        self.record
+            .as_ref()
+            .is_some_and(|record| ids(record).any(|id| id == instance))
+    }
+
+    /// The last body, where it is kept.
+    pub(super) fn body(&self) -> Option<&[u8]> {
+        self.body.as_deref()
+    }
+
+    /// Notes that an instance was removed.
+    pub(super) fn announce(&mut self, instance: Str, index: u64) {
+        if self.announced.len() < ANNOUNCED {
+            self.announced.insert(instance, index);
+        }
+    }
+}
+
+fn ids(record: &ServiceRecord) -> impl Iterator<Item = &str> {
+    record.endpoints().iter().map(|endpoint| endpoint.id())
+}
+
+impl Session {
+    /// Keeps a service from now on.
+    pub(super) fn track(&mut self, service: &ServiceId) -> &mut Tracked {
+        self.plan.keep(service);
+        self.services.entry(service.clone()).or_default()
+    }
+
+    pub(super) fn forget(&mut self, service: &ServiceId) {
+        self.services.remove(service);
+        self.plan.forget(service);
+        self.opinions.forget(service);
+        self.memory().known.remove(service);
+    }
+
+    pub(super) fn take_service(
+        &mut self,
+        read: Read,
+        result: Result<Response, Error>,
+        started: Instant,
+        now: Instant,
+    ) {
+        let service = read.reading.service.clone();
+        let Some(tracked) = self.services.get_mut(&service) else {
+            return;
+        };
+        if read.history != self.history {
+            self.plan.failed(&read.reading);
+            tracked.wished = tracked.wished.or(read.wished);
+            self.plan.want(&service);
+            return;
+        }
+        let checked = result.and_then(|response| {
+            let headers = Headers::of(&response);
+            headers.check(self.config.max_stale, response.url())?;
+            if headers.index == 0 {
+                let url = response.url().clone();
+                return Err(Error::Index { url });
+            }
+            // Before it counts for anything: an answer about another service has an index all the same.
+            answer::instances(&response, &service)?;
+            Ok((headers, response))
+        });
+        let (headers, response) = match checked {
+            Ok(checked) => checked,
+            Err(Error::Behind { .. }) if !read.leader => {
+                self.plan.failed(&read.reading);
+                self.ask_leader(&service, &read, now);
+                return;
+            }
+            Err(error) => {
+                self.plan.failed(&read.reading);
+                self.fail(&service, &read, error, started, now);
+                return;
+            }
+        };
+        if read.leader && headers.index < read.high {
+            self.plan.failed(&read.reading);
+            self.other_history(headers.index, now);
+            return;
+        }
+        if self.plan.answered(&read.reading, headers.index) == Verdict::Behind {
+            let Some(tracked) = self.services.get_mut(&service) else {
+                return;
+            };
+            tracked.behind += 1;
+            if !read.leader || tracked.behind < MOST_BEHIND {
+                self.ask_leader(&service, &read, now);
+                return;
+            }
+            // What told of it was no word of this history.
+            self.plan.settle(&service, headers.index);
+        }
+        if read.leader {
+            let mut memory = self.memory();
+            memory.high = memory.high.max(headers.index);
+        }
+        self.accept(&service, &read, headers.index, response, now);
+        self.service_in_round(&service, started, now);
+    }
+
+    /// Asks again, and the leader: the server that answered has not come so far.
+    fn ask_leader(&mut self, service: &ServiceId, read: &Read, now: Instant) {
+        if let Some(tracked) = self.services.get_mut(service) {
+            tracked.leader = true;
+            tracked.wished = tracked.wished.or(read.wished);
+            let pause = BEHIND * tracked.behind.clamp(1, MOST_BEHIND);
+            self.retry(service, now + pause);
+        }
+    }
+
+    fn retry(&mut self, service: &ServiceId, at: Instant) {
+        if let Some(tracked) = self.services.get_mut(service) {
+            tracked.retry = Some(at);
+            self.retries.push(Reverse((at, service.clone())));
+        }
+    }
+
+    /// Wants everything again whose time has come.
+    pub(super) fn start_retries(&mut self, now: Instant) {
+        while let Some(Reverse((at, _))) = self.retries.peek()
+            && *at <= now
+        {
+            let Some(Reverse((at, service))) = self.retries.pop() else {
+                return;
+            };
+            if let Some(tracked) = self.services.get_mut(&service)
+                && tracked.retry == Some(at)
+            {
+                tracked.retry = None;
+                self.plan.want(&service);
+            }
+        }
+    }
+
+    fn accept(&mut self, service: &ServiceId, read: &Read, index: u64, response: Response, now: Instant) {
+        let Some(tracked) = self.services.get_mut(service) else {
+            return;
+        };
+        (tracked.failures, tracked.behind) = (0, 0);
+        tracked.backoff.reset();
+        let error = tracked.error.take();
+        let degraded = error.is_some();
+        if error.is_some_and(|error| error.kind() == ErrorKind::Denied)
+            && let Some(feed) = self.feed_of(service)
+        {
+            // Allocations that were hidden are not gone.
+            self.opinions.forget_allocations(feed);
+        }
+        let Some(tracked) = self.services.get_mut(service) else {
+            return;
+        };
+        let digest = xxh3_64(response.body());
+        let in_round = self
+            .round
+            .as_ref()
+            .is_some_and(|round| round.deadline().is_some());
+        let same = tracked.known && tracked.digest == digest && tracked.announced.is_empty();
+        if same && !degraded && !in_round && read.wished.is_none() {
+            return;
+        }
+        tracked.digest = digest;
+        tracked.known = true;
+        let gone: BTreeMap<Str, u64> = std::mem::take(&mut tracked.announced);
+        // What was announced since that answer is for the next one.
+        let (gone, later): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            gone.into_iter().partition(|(_, at)| *at <= index);
+        tracked.announced = later;
+        if self.opinions.are_wanted() {
+            tracked.body = Some(response.into_body());
+            self.note_allocations(service, now);
+            self.tell_again(service, gone.into_keys().collect(), read.wished.is_some());
+        } else if let Ok(instances) = answer::instances(&response, service) {
+            let record = self.mapped(service, &instances);
+            self.tell(service, record, gone.into_keys().collect(), read.wished.is_some());
+        }
+    }
+
+    /// Reads the last body again and tells what it comes to by now.
+    pub(super) fn tell_again(&mut self, service: &ServiceId, gone: Vec<Str>, wished: bool) {
+        let Some(body) = self
+            .services
+            .get(service)
+            .and_then(|tracked| tracked.body.clone())
+        else {
+            return;
+        };
+        // It was read before.
+        let Ok(instances) = serde_json::from_slice::<Vec<Instance<'_>>>(&body) else {
+            return;
+        };
+        let record = self.mapped(service, &instances);
+        self.tell(service, record, gone, wished);
+    }
+
+    fn mapped(&mut self, service: &ServiceId, instances: &[Instance<'_>]) -> ServiceRecord {
+        let mapping = Mapping {
+            region: self.config.region.as_deref().unwrap_or_default(),
+            ports: self.control.ports(),
+        };
+        let (config, opinions, feed) = (&self.config, &self.opinions, self.feed_of(service));
+        let status = |instance: &Instance<'_>| {
+            let wanted = config.has_tags(&instance.tags);
+            wanted.then(|| opinions.status(feed, instance)).flatten()
+        };
+        let (record, skipped) = map::record(service, instances, mapping, status, &mut self.interner);
+        for problem in &skipped {
+            tracing::warn!(registry = %self.control.registry(), %service, "instance left out: {problem}");
+        }
+        self.control.meter().count_skipped(skipped.len() as u64);
+        record
+    }
+
+    /// Tells what a service is now, and of what it lacks whether that was announced.
+    fn tell(&mut self, service: &ServiceId, record: ServiceRecord, gone: Vec<Str>, wished: bool) {
+        let Some(tracked) = self.services.get_mut(service) else {
+            return;
+        };
+        let empty = record.endpoints().is_empty();
+        let before = std::mem::replace(&mut tracked.record, (!empty).then(|| record.clone()));
+        let listed = tracked.listed;
+        let kept: HashSet<&str> = ids(&record).collect();
+        let gone: Vec<Str> = gone.into_iter().filter(|gone| !kept.contains(&**gone)).collect();
+        let last = |explicit| {
+            if empty {
+                Event::Delete {
+                    id: service.clone(),
+                    explicit,
+                }
+            } else {
+                Event::Apply {
+                    record: record.clone(),
+                    explicit,
+                }
+            }
+        };
+        let in_round = self
+            .round
+            .as_ref()
+            .is_some_and(|round| round.deadline().is_some());
+        if wished {
+            let scope = Scope::Service(service.clone());
+            self.batch.push(Event::Init(scope.clone()));
+            self.batch.extend((!empty).then(|| last(false)));
+            self.batch.push(Event::init_done(scope));
+        }
+        if in_round || wished {
+            // The listing takes away what it lacks.
+            self.batch.push(last(false));
+            self.batch.extend(announced(service, gone));
+        } else {
+            let lost: HashSet<&str> = before
+                .iter()
+                .flat_map(ids)
+                .filter(|id| !kept.contains(id))
+                .collect();
+            let (announced_now, earlier): (Vec<Str>, Vec<Str>) =
+                gone.into_iter().partition(|gone| lost.contains(&**gone));
+            let explicit = !lost.is_empty() && announced_now.len() == lost.len();
+            if let Some(before) = before.as_ref().filter(|_| !explicit && !announced_now.is_empty()) {
+                // Some were removed, others are merely missing.
+                self.batch.push(Event::Apply {
+                    record: without(before, &announced_now),
+                    explicit: true,
+                });
+            }
+            self.batch.push(last(explicit));
+            self.batch.extend(announced(service, earlier));
+        }
+        if empty {
+            if !in_round && !listed {
+                self.forget(service);
+            } else {
+                self.memory().known.remove(service);
+            }
+        } else {
+            self.memory().known.insert(service.clone());
+        }
+    }
+
+    fn fail(&mut self, service: &ServiceId, read: &Read, error: Error, started: Instant, now: Instant) {
+        self.refused_by_limit(&error, started, now);
+        let (denied, broken) = (
+            error.is_denied(),
+            error.is_of_the_connection() || error.is_refused_by_limit(),
+        );
+        let error = Arc::new(RegistryError::from(error));
+        let feed = self.feed_of(service);
+        if let Some(feed) = feed {
+            if denied {
+                self.opinions.forget_allocations(feed);
+            } else if broken {
+                // Its list tells whether that is so for all.
+                self.feeds[feed].look_unless_failing(now);
+            }
+        }
+        let Some(tracked) = self.services.get_mut(service) else {
+            return;
+        };
+        tracked.failures += 1;
+        tracked.wished = tracked.wished.or(read.wished);
+        let mut rest = tracked
+            .backoff
+            .next_delay()
+            .max(error.retry_after().unwrap_or_default());
+        if denied {
+            rest = rest.max(DENIED);
+        }
+        // A connection that breaks says nothing of a single service.
+        let told = !broken || tracked.failures >= PATIENT;
+        let again = told && tracked.error.replace(error.clone()).is_some();
+        self.retry(service, now + rest);
+        if !told {
+            return;
+        }
+        let awaited = self.round.as_ref().is_some_and(|round| round.awaits(service));
+        if let Some(round) = &mut self.round
+            && awaited
+        {
+            // What is denied, or failed before, may well fail for long: nothing is gained by making everyone wait for it.
+            if denied || again {
+                round.leave_out(service, error);
+            }
+        } else {
+            self.batch.push(Event::Degraded {
+                scope: Scope::Service(service.clone()),
+                error,
+            });
+        }
+        self.end_round_if_due(now);
+    }
+}
+
+/// That of what was removed nothing comes back, also of what the complete knowledge merely lacked.
+fn announced(service: &ServiceId, gone: Vec<Str>) -> Option<Event> {
+    (!gone.is_empty()).then(|| Event::Announced {
+        id: service.clone(),
+        gone,
+    })
+}
+
+fn without(record: &ServiceRecord, gone: &[Str]) -> ServiceRecord {
+    let mut endpoints = record.endpoints().clone();
+    for endpoint in record.endpoints().iter() {
+        if gone.iter().any(|gone| endpoint.id() == &**gone) {
+            endpoints.remove(endpoint);
+        }
+    }
+    ServiceRecord::new(record.meta().clone(), endpoints)
+}
