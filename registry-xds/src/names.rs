@@ -7,6 +7,7 @@
 //! | listener | `outbound_<address>_<port>` |
 //! | gRPC: listener | the authority, `<hostname>` or `<hostname>:<port>` |
 //! | gRPC: route configuration | `grpc\|<authority>` |
+//! | endpoints that are never sent | `tombstone\|<cluster>` |
 //!
 //! `<port>` of a cluster is the number of the service's port where it has one, else its name.
 
@@ -28,6 +29,18 @@ pub(crate) fn port(port: &ServicePort) -> String {
 pub(crate) fn cluster(port: &str, subset: &str, hostname: &str) -> String {
     format!("outbound|{port}|{subset}|{hostname}")
 }
+
+/// Of a cluster that is no more: the name of endpoints that no client ever gets.
+pub(crate) fn tombstone(cluster: &str) -> String {
+    format!("{TOMBSTONE}{cluster}")
+}
+
+/// True for the name of endpoints that no client ever gets.
+pub(crate) fn is_tombstone(endpoints: &str) -> bool {
+    endpoints.starts_with(TOMBSTONE)
+}
+
+const TOMBSTONE: &str = "tombstone|";
 
 /// The name of a listener.
 pub(crate) fn listener(address: SocketAddr) -> String {

@@ -12,6 +12,7 @@ mod sotw;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 
 use std::sync::Arc;
 
@@ -253,6 +254,9 @@ impl Session {
         now: Instant,
     ) -> Option<Response> {
         let all = self.states_all(type_);
+        if all && type_ == ResourceType::Cluster {
+            self.keep_unknown(set);
+        }
         let variant = self.variant;
         let subscription = self.subscriptions[type_.index()].as_deref_mut()?;
         let size = |resource: &Resource| match variant {

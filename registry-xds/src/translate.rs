@@ -13,7 +13,7 @@
 //! locality and network, [`envoy`] by which names and [`local`] at which addresses services are reached.
 
 mod check;
-mod cluster;
+pub(crate) mod cluster;
 mod endpoints;
 mod envoy;
 mod grpc;

@@ -47,14 +47,18 @@ impl Session {
             ResourceType::Endpoints => true,
             ResourceType::Listener | ResourceType::Route => match self.active(ResourceType::Cluster) {
                 Some(clusters) if self.replaces_unknown(clusters) => self.only_loses_clusters(set),
-                _ => self.may_follow_clusters(subscription, now),
+                _ => self.may_follow_clusters(subscription, set, now),
             },
         };
         Open {
             add,
             remove: self.may_remove(type_, set, now),
             // Of several named clusters or listeners one cannot be denied without stating all others.
-            deny: add || !self.states_all(type_),
+            deny: match type_ {
+                // An answer with no endpoints at all might end what Envoy waits for.
+                ResourceType::Endpoints => !self.has_tombstones(),
+                _ => add || !self.states_all(type_),
+            },
         }
     }
 
@@ -89,8 +93,7 @@ impl Session {
         if self.only.is_some() || !self.replaces_unknown(clusters) {
             return true;
         }
-        let asked = |type_| self.subscription(type_).is_some();
-        if !ResourceType::ALL.into_iter().all(asked) && !self.is_reunited(now) {
+        if !self.is_reunited(now) {
             return false;
         }
         let ready = |type_| self.is_settled(type_, now) && self.is_still(type_, set);
@@ -114,21 +117,25 @@ impl Session {
     }
 
     /// True until a client that comes back, and wants everything, got the first answer that states all there is.
-    fn replaces_unknown(&self, subscription: &Subscription) -> bool {
+    pub(super) fn replaces_unknown(&self, subscription: &Subscription) -> bool {
         self.states_all(subscription.type_)
             && subscription.returning
             && subscription.wildcard
             && subscription.exchange.responses == 0
     }
 
-    fn may_follow_clusters(&self, subscription: &Subscription, now: Instant) -> bool {
+    fn may_follow_clusters(&self, subscription: &Subscription, set: &ResourceSet, now: Instant) -> bool {
         let first = subscription.exchange.responses == 0;
         let fresh = first && !subscription.returning;
         if self.only.is_some() {
             return true;
         }
         match self.active(ResourceType::Cluster) {
-            Some(clusters) => clusters.exchange.is_settled(now) || fresh && !clusters.exchange.heard,
+            Some(clusters) => {
+                clusters.exchange.is_settled(now)
+                    || fresh && !clusters.exchange.heard
+                    || clusters.has_tombstones() && self.has_all_endpoints(set, now)
+            }
             None => !first || fresh || self.is_reunited(now),
         }
     }
@@ -180,8 +187,12 @@ impl Session {
             || self.is_reunited(now)
     }
 
+    /// True where a client that comes back has asked for all that it has, or had the time to. In state of the world a
+    /// request of each type is all.
     fn is_reunited(&self, now: Instant) -> bool {
-        self.opened.is_none_or(|opened| now >= opened + REUNION)
+        let asked = |type_| self.subscription(type_).is_some();
+        self.variant == Variant::Sotw && ResourceType::ALL.into_iter().all(asked)
+            || self.opened.is_none_or(|opened| now >= opened + REUNION)
     }
 
     /// When something that waits may go though nothing happens, seen from now.
@@ -202,7 +213,7 @@ impl Session {
         patience.chain(reunion).filter(|at| *at > now).min()
     }
 
-    fn active(&self, type_: ResourceType) -> Option<&Subscription> {
+    pub(super) fn active(&self, type_: ResourceType) -> Option<&Subscription> {
         self.subscription(type_)
             .filter(|subscription| subscription.is_active())
     }

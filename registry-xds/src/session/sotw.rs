@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::subscription::{Had, Names, Subscription};
 use super::{Session, WILDCARD};
+use crate::names;
 use crate::resource::{Held, ResourceType};
 
 impl Session {
@@ -63,7 +64,7 @@ impl Subscription {
     /// Takes in what a request names, which is all that the client wants. Returns whether that is anything else than before.
     fn rename(&mut self, requested: &[String], table: &NameMap<Held>, had_all: bool) -> Result<bool, Status> {
         let wanted: HashSet<&str> = (requested.iter().map(String::as_str))
-            .filter(|name| *name != WILDCARD)
+            .filter(|name| *name != WILDCARD && !names::is_tombstone(name))
             .collect();
         self.listed |= !requested.is_empty();
         let legacy = !self.listed && matches!(self.type_, ResourceType::Cluster | ResourceType::Listener);

@@ -49,6 +49,8 @@ pub(super) enum Had {
     /// It got it on an earlier stream, and said which version; `None` where that is none of ours.
     Version(Option<NonZeroU64>),
     Resource(Arc<Resource>),
+    /// Something of that name, nobody knows what, in whose place it got this.
+    Tombstone(Arc<Resource>),
 }
 
 impl Had {
@@ -206,6 +208,11 @@ impl Subscription {
         self.behind.insert(Str::from(name), had);
     }
 
+    /// True where the client has to keep something of which nothing but the name is known.
+    pub(super) fn has_tombstones(&self) -> bool {
+        self.behind.values().any(|had| matches!(had, Had::Tombstone(_)))
+    }
+
     /// Keeps what is in `fresh` where it can be found by name.
     pub(super) fn spill(&mut self) {
         let fresh = std::mem::take(&mut self.fresh);
@@ -345,6 +352,7 @@ impl Subscription {
                 || self.type_ == ResourceType::Endpoints && set.get(ResourceType::Cluster, name).is_some()
         };
         match self.behind.get(name) {
+            Some(Had::Tombstone(_)) => Step::Remove,
             Some(Had::Version(_) | Had::Resource(_)) if undecided() => Step::RemoveLater,
             Some(Had::Version(_) | Had::Resource(_)) => Step::Remove,
             _ if !self.owed.contains(name) || !self.names.contains(name) => Step::Nothing,
@@ -446,7 +454,7 @@ impl Subscription {
                     if matches!(step, Step::AddLater) {
                         withheld.insert(name.clone());
                     }
-                    if let Some(Had::Resource(had)) = self.behind.get(name) {
+                    if let Some(Had::Resource(had) | Had::Tombstone(had)) = self.behind.get(name) {
                         kept.push(had.clone());
                     }
                 }

@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::config::core::v3::Http2ProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options};
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::Any;
-use registry_core::SessionAffinity;
+use registry_core::{SessionAffinity, Str};
 
 use super::endpoints::{Endpoints, Subset, endpoints};
 use super::listener::stat_prefix;
@@ -77,6 +77,25 @@ fn cluster(context: &Context<'_>, port: &Port<'_>, name: &str, endpoints: &Endpo
         Kind::Envoy => for_envoy(found, context, port),
         Kind::Grpc => found,
     }
+}
+
+/// What an Envoy gets in the place of a cluster that is no more, and of which nothing but the name is known, while its
+/// routes may lead there: it waits for the endpoints of this one, which never come, and uses what it has until then. Where
+/// nobody tells it more, it gives that up after 15 s, and has a cluster without endpoints.
+pub(crate) fn tombstone(name: &Str) -> Resource {
+    let cluster = Cluster {
+        name: name.to_string(),
+        cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(
+            cluster::DiscoveryType::Eds.into(),
+        )),
+        eds_cluster_config: Some(cluster::EdsClusterConfig {
+            eds_config: Some(proto::ads()),
+            // Of its own: what Envoy has of the other name would make it a cluster, without the TLS that that one had.
+            service_name: names::tombstone(name),
+        }),
+        ..Cluster::default()
+    };
+    Resource::new(ResourceType::Cluster, name.clone(), &cluster)
 }
 
 /// With how it finds its endpoints.

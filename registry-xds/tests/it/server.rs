@@ -11,5 +11,6 @@ mod pair;
 mod partial;
 mod places;
 mod refused;
+mod returns;
 mod secrets;
 mod stage;

@@ -461,13 +461,13 @@ fn play(manner: Manner, variant: Variant, strict: bool, events: &[Event]) {
                 client.loose = true;
                 client.now += Duration::from_secs(u64::from(*seconds));
             }
-            Event::Reconnect(order) if !strict || variant == Variant::Delta => {
+            Event::Reconnect(order) => {
                 // One that comes back in the middle of its start looks like one that starts.
-                client.loose |= variant == Variant::Sotw || !client.has.contains_key(&R);
+                client.loose |= !client.has.contains_key(&R);
                 client.open(*order);
                 client.session.update(set.clone(), client.now);
             }
-            Event::Refuse | Event::Pass(_) | Event::Reconnect(_) => {}
+            Event::Refuse | Event::Pass(_) => {}
         }
     }
     // What was refused comes again only when it changes: everything does, and then some of it goes.

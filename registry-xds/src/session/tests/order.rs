@@ -401,3 +401,41 @@ fn who_comes_back_without_clusters_waits_a_second_at_most() {
     stream.pass(Duration::from_secs(1));
     assert_eq!(stream.out(), ["r +http.15001@web"]);
 }
+
+/// Rule 15. Nobody knows any more what `old` was; routes of the client still lead there, and those that it gets lead to `new`,
+/// which it has still to get.
+#[test]
+fn who_comes_back_with_state_of_the_world_keeps_what_is_gone_until_its_routes_lead_elsewhere() {
+    for order in orders() {
+        let mut stream = Stream::new(Sotw);
+        stream.update(&World::default().set(&services("web@2/1 new@1/1")));
+        let mut seen = Vec::new();
+        for type_ in order {
+            let names: &[&str] = match type_ {
+                E => &["web", "old"],
+                R => &[SHARED],
+                C | L => &[],
+            };
+            seen.extend(stream.come_back(type_, names));
+        }
+        assert!(seen.contains(&"c +new@1 +web@2 ~old".to_owned()), "{order:?} {seen:?}");
+        assert!(
+            seen.iter().all(|seen| !seen.starts_with(['l', 'r'])),
+            "{order:?} {seen:?}"
+        );
+        // `old` is never warm, so the clusters are not acknowledged.
+        assert_eq!(stream.ack(E), NOTHING, "{order:?}");
+        assert_eq!(stream.ask(E, &["web", "old", "new"]), ["e +new@1"], "{order:?}");
+        assert_eq!(
+            stream.ack(E),
+            ["l +outbound_127.0.0.1_15001@http.15001", "r +http.15001@web,new"],
+            "{order:?}"
+        );
+        assert_eq!(stream.ack(L), NOTHING, "{order:?}");
+        let last = stream.ack(R);
+        assert_eq!(last.first().unwrap(), "c +new@1 +web@2", "{order:?}");
+        assert_eq!(stream.ack(C), NOTHING, "{order:?}");
+        assert_eq!(stream.ask(E, &["web", "new"]), NOTHING, "{order:?}");
+        assert_eq!(stream.session.deadline(), None);
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! A resource is written `c:web@1`: its type by one letter, its name, and its content. Of clusters and endpoints the name
 //! is that of a service, and stands for `outbound|80||web.mesh`; of listeners and routes it is written as it is. A response
-//! reads `c +web@1 -old !none`: what it has, what it removes, and what it says does not exist.
+//! reads `c +web@1 ~gone -old !none`: what it has, of which tombstones, what it removes, and what it says does not exist.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::names;
 use crate::resource::{Resource, ResourceSet, ResourceType};
 use crate::session::fuzzing::snapshot;
 use crate::session::{Incoming, Response, Session, Variant};
+use crate::translate::cluster::tombstone;
 
 pub(super) use ResourceType::{Cluster as C, Endpoints as E, Listener as L, Route as R};
 
@@ -271,11 +272,19 @@ impl Stream {
     }
 }
 
+/// Stands for a cluster that is no more.
+pub(super) fn is_tombstone(resource: &Resource) -> bool {
+    resource.type_() == C && *resource == tombstone(resource.name())
+}
+
 /// A response in words.
 pub(super) fn shown(response: &Response) -> String {
     let type_ = response.type_;
     let mut words: Vec<_> = (response.resources.iter())
-        .map(|resource| format!("+{}@{}", short(type_, resource.name()), body(resource)))
+        .map(|resource| match is_tombstone(resource) {
+            true => format!("~{}", short(type_, resource.name())),
+            false => format!("+{}@{}", short(type_, resource.name()), body(resource)),
+        })
         .collect();
     words.extend(
         response
