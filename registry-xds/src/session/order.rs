@@ -87,8 +87,8 @@ impl Session {
     }
 
     /// The first answer to clusters takes away from a client that comes back what is not in it, and what that was nobody
-    /// knows any more: it cannot be kept in the answer. So it goes last where the client lacks nothing, and to know that, the
-    /// client has to ask for everything first.
+    /// knows any more: it cannot be kept in the answer. So it goes last where the client needs nothing of it before, and to
+    /// know that, the client has to ask for everything first.
     fn may_replace_clusters(&self, clusters: &Subscription, set: &ResourceSet, now: Instant) -> bool {
         if self.only.is_some() || !self.replaces_unknown(clusters) {
             return true;
@@ -102,26 +102,27 @@ impl Session {
     }
 
     /// True where clusters of a client that comes back have still to be answered, all of which it has, and more. It has
-    /// those whose endpoints it asks for.
+    /// those whose endpoints it asks for. One that names its clusters is gRPC, which asks for those of new routes itself, and
+    /// follows the old ones until it has them: to that client no route can come too early.
     fn only_loses_clusters(&self, set: &ResourceSet) -> bool {
         let clusters = self.active(ResourceType::Cluster);
-        if !clusters.is_some_and(|clusters| self.replaces_unknown(clusters)) {
+        let Some(clusters) = clusters.filter(|clusters| self.replaces_unknown(clusters)) else {
             return false;
+        };
+        let exists = |name: &Str| set.get(ResourceType::Cluster, name).is_some();
+        if !clusters.wildcard {
+            return !clusters.names.iter().all(exists);
         }
         let Some(endpoints) = self.active(ResourceType::Endpoints) else {
             return false;
         };
-        let exists = |name: &Str| set.get(ResourceType::Cluster, name).is_some();
         let has = |cluster: &Arc<Resource>| endpoints.names.contains(&**cluster.name());
         !endpoints.names.iter().all(exists) && set.iter(ResourceType::Cluster).all(has)
     }
 
-    /// True until a client that comes back, and wants everything, got the first answer that states all there is.
+    /// True until a client that comes back got the first answer that states all there is.
     pub(super) fn replaces_unknown(&self, subscription: &Subscription) -> bool {
-        self.states_all(subscription.type_)
-            && subscription.returning
-            && subscription.wildcard
-            && subscription.exchange.responses == 0
+        self.states_all(subscription.type_) && subscription.returning && subscription.exchange.responses == 0
     }
 
     fn may_follow_clusters(&self, subscription: &Subscription, set: &ResourceSet, now: Instant) -> bool {

@@ -26,7 +26,9 @@ impl Session {
     /// Before the first answer to clusters: has it keep what the client has.
     pub(super) fn keep_unknown(&mut self, set: &ResourceSet) {
         let clusters = self.active(ResourceType::Cluster);
-        if self.only.is_some() || !clusters.is_some_and(|clusters| self.replaces_unknown(clusters)) {
+        if self.only.is_some()
+            || !clusters.is_some_and(|clusters| clusters.wildcard && self.replaces_unknown(clusters))
+        {
             return;
         }
         let Some(endpoints) = self.active(ResourceType::Endpoints) else {

@@ -38,7 +38,8 @@ enum Event {
     /// The session reads a request.
     Take,
     Pass(u8),
-    Reconnect(u8),
+    /// The client comes back, with its types in some order, after services changed meanwhile.
+    Reconnect(u8, Vec<(u8, Option<(u8, u8)>)>),
 }
 
 struct Client {
@@ -407,14 +408,15 @@ fn text(services: &BTreeMap<u8, (u8, u8)>, manner: Manner, epoch: u8) -> String 
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let content = prop::option::weighted(0.7, (0_u8..3, 0_u8..3));
     let event = prop_oneof![
-        6 => (0..SERVICES, content).prop_map(|(n, content)| Event::Service(n, content)),
+        6 => (0..SERVICES, content.clone()).prop_map(|(n, content)| Event::Service(n, content)),
         1 => any::<bool>().prop_map(Event::Uncertain),
         12 => Just(Event::Send),
         12 => Just(Event::Read),
         12 => Just(Event::Take),
         1 => Just(Event::Refuse),
         1 => (0_u8..30).prop_map(Event::Pass),
-        1 => (0_u8..8).prop_map(Event::Reconnect),
+        1 => (0_u8..8, prop::collection::vec((0..SERVICES, content), 0..4))
+            .prop_map(|(order, changes)| Event::Reconnect(order, changes)),
     ];
     prop::collection::vec(event, 0..150)
 }
@@ -461,7 +463,19 @@ fn play(manner: Manner, variant: Variant, strict: bool, events: &[Event]) {
                 client.loose = true;
                 client.now += Duration::from_secs(u64::from(*seconds));
             }
-            Event::Reconnect(order) => {
+            Event::Reconnect(order, changes) => {
+                for (n, content) in changes {
+                    match content {
+                        Some(content) => drop(services.insert(*n, *content)),
+                        None => drop(services.remove(n)),
+                    }
+                }
+                let text = text(&services, manner, 0);
+                set = if uncertain {
+                    world.uncertain(&text)
+                } else {
+                    world.set(&text)
+                };
                 // One that comes back in the middle of its start looks like one that starts.
                 client.loose |= !client.has.contains_key(&R);
                 client.open(*order);
@@ -481,7 +495,7 @@ fn play(manner: Manner, variant: Variant, strict: bool, events: &[Event]) {
     client.update(&set, &last);
     client.settle(&set);
     client.check_end(&set);
-    let reconnected = events.iter().any(|event| matches!(event, Event::Reconnect(_)));
+    let reconnected = events.iter().any(|event| matches!(event, Event::Reconnect(..)));
     if variant == Variant::Delta && !reconnected {
         let often = client.surplus.iter().filter(|(_, surplus)| **surplus > 0);
         assert_eq!(often.collect::<Vec<_>>(), [], "sent without a reason");
@@ -516,5 +530,28 @@ proptest! {
     #[test]
     fn a_grpc_client_ends_where_the_set_is(events in events()) {
         play(Manner::Grpc, Variant::Sotw, false, &events);
+    }
+}
+
+/// It has `s0` and `s1`; while it is away `s0` goes and `s2` comes.
+#[test]
+fn an_envoy_that_comes_back_always_has_what_its_routes_name() {
+    for variant in [Variant::Sotw, Variant::Delta] {
+        for order in 0..8 {
+            let mut world = World::default();
+            let mut client = Client::new(Manner::Envoy, variant);
+            let services = |numbers: [u8; 2]| {
+                let services = numbers.into_iter().map(|n| (n, (0, 0))).collect();
+                text(&services, Manner::Envoy, 0)
+            };
+            for (order, numbers) in [(0, [0, 1]), (order, [1, 2])] {
+                client.open(order);
+                let set = world.set(&services(numbers));
+                client.update(&set, &ResourceSet::default());
+                client.settle(&set);
+                client.check_end(&set);
+                assert!(client.running && !client.loose);
+            }
+        }
     }
 }

@@ -418,7 +418,10 @@ fn who_comes_back_with_state_of_the_world_keeps_what_is_gone_until_its_routes_le
             };
             seen.extend(stream.come_back(type_, names));
         }
-        assert!(seen.contains(&"c +new@1 +web@2 ~old".to_owned()), "{order:?} {seen:?}");
+        assert!(
+            seen.contains(&"c +new@1 +web@2 ~old".to_owned()),
+            "{order:?} {seen:?}"
+        );
         assert!(
             seen.iter().all(|seen| !seen.starts_with(['l', 'r'])),
             "{order:?} {seen:?}"
@@ -436,6 +439,36 @@ fn who_comes_back_with_state_of_the_world_keeps_what_is_gone_until_its_routes_le
         assert_eq!(last.first().unwrap(), "c +new@1 +web@2", "{order:?}");
         assert_eq!(stream.ack(C), NOTHING, "{order:?}");
         assert_eq!(stream.ask(E, &["web", "new"]), NOTHING, "{order:?}");
+        assert_eq!(stream.session.deadline(), None);
+    }
+}
+
+/// Rule 15, for gRPC, which names its clusters.
+#[test]
+fn who_comes_back_with_named_clusters_loses_them_after_its_routes_lead_elsewhere() {
+    for order in orders() {
+        let mut stream = Stream::new(Sotw);
+        stream.update(&World::default().set("c:new@1 e:new@1 l:web@grpc|web r:grpc|web@new"));
+        let mut seen = Vec::new();
+        for type_ in order {
+            let name = match type_ {
+                C | E => "old",
+                L => "web",
+                R => "grpc|web",
+            };
+            seen.extend(stream.come_back(type_, &[name]));
+        }
+        seen.sort();
+        assert_eq!(
+            seen,
+            ["e !old", "l +web@grpc|web", "r +grpc|web@new"],
+            "{order:?}"
+        );
+        assert_eq!(stream.ask(C, &["old", "new"]), NOTHING, "{order:?}");
+        assert_eq!(stream.ack(L), NOTHING, "{order:?}");
+        assert_eq!(stream.ack(R), ["c !old +new@1"], "{order:?}");
+        assert_eq!(stream.ask(C, &["new"]), NOTHING, "{order:?}");
+        assert_eq!(stream.ask(E, &["new"]), ["e +new@1"], "{order:?}");
         assert_eq!(stream.session.deadline(), None);
     }
 }

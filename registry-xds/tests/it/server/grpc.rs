@@ -4,6 +4,7 @@ mod balance;
 mod calls;
 mod fleet;
 mod names;
+mod returns;
 mod routes;
 mod tls;
 

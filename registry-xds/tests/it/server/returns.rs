@@ -28,7 +28,8 @@ async fn who_comes_back_keeps_a_cluster_that_is_gone_until_no_route_names_it() {
             stage.end().await;
             stage = Stage::set_at(address, services(&web, number), config).await;
             stage.client().await;
-            let [here, gone] = [number, 8160 - number].map(|port| format!("cluster.outbound|{port}||web_static"));
+            let [here, gone] =
+                [number, 8160 - number].map(|port| format!("cluster.outbound|{port}||web_static"));
             envoy
                 .until("only the new cluster is there", PATIENCE, async |envoy| {
                     let stats = envoy.stats("membership_total").await?;
