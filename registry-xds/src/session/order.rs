@@ -13,8 +13,9 @@
 //! comes back from another stream keeps what it has, in an order of its own making, so what it has is not touched out of
 //! order either: listeners and routes wait for clusters to be asked for, removals of clusters for the others, for up to
 //! [`REUNION`]. In state of the world nobody knows which clusters it has, other than by the endpoints that it asks for:
-//! where it has all that there are and more, they come last. One that has nothing yet, and never answered to clusters, gets
-//! the first answer of each type at once.
+//! where it has all that there are and more, they come last; where it lacks some as well, they come first, with
+//! [tombstones](super::tombstones) of what is gone. One that names its clusters, and one that is gone among them, gets its
+//! routes first. One that has nothing yet, and never answered to clusters, gets the first answer of each type at once.
 
 use std::sync::Arc;
 use std::time::Duration;
