@@ -2,6 +2,7 @@
 
 mod accept;
 mod body;
+mod budget;
 mod call;
 mod clients;
 mod codec;
@@ -45,6 +46,7 @@ impl Xds {
                 ready: views.ready(),
                 views,
                 clients: Arc::default(),
+                unfinished: Arc::default(),
             }),
         })
     }

@@ -1,19 +1,26 @@
 //! The two halves of a gRPC call: requests out of an HTTP body, responses into one.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use http::HeaderMap;
 use http_body::{Body, Frame};
+use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
+use super::budget::{Budget, Share};
 use super::codec::{Outgoing, PREFIX};
 
 /// The longest request. A client that comes back with 100 000 names and what it has of each sends 10 MiB.
 pub(super) const LONGEST: usize = 64 * 1024 * 1024;
+
+/// How long a request may be under way: the first one from the beginning of the call, others from their first byte.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// How large a piece of the answer is, give or take a resource: two frames of HTTP/2.
 const PIECE: usize = 32 * 1024;
@@ -23,13 +30,21 @@ const PIECE: usize = 32 * 1024;
 pub(super) struct Requests<B> {
     body: B,
     read: BytesMut,
+    /// What `read` takes of what all calls may hold.
+    share: Share,
+    /// A request is under way, or the first one has still to come.
+    due: bool,
+    late: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
-    pub(super) fn new(body: B) -> Self {
+    pub(super) fn new(body: B, unfinished: &Arc<Budget>) -> Self {
         Self {
             body,
             read: BytesMut::new(),
+            share: unfinished.share(),
+            due: true,
+            late: None,
         }
     }
 
@@ -37,7 +52,7 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
     ///
     /// # Errors
     ///
-    /// A message that is too long, compressed or cut off; or a connection that broke.
+    /// A message that is too long, late, compressed or cut off; or a connection that broke.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Status>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -45,13 +60,29 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
         loop {
             match self.take() {
-                Ok(None) => {}
-                Ok(Some(message)) => return Poll::Ready(Some(Ok(message))),
+                Ok(None) if self.share.resize(self.read.len()) => {}
+                Ok(None) => {
+                    let status =
+                        Status::resource_exhausted("the server reads too many long requests: try later");
+                    return Poll::Ready(Some(Err(status)));
+                }
+                Ok(Some(message)) => {
+                    self.share.resize(self.read.len());
+                    self.due = !self.read.is_empty();
+                    self.late = None;
+                    return Poll::Ready(Some(Ok(message)));
+                }
                 Err(status) => return Poll::Ready(Some(Err(status))),
             }
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                ready!(self.poll_late(cx));
+                let status = Status::deadline_exceeded(format!("no request within {LONGEST_WAIT:?}"));
+                return Poll::Ready(Some(Err(status)));
+            };
+            match frame {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
+                        self.due |= !data.is_empty();
                         self.read.extend_from_slice(&data);
                     }
                 }
@@ -62,6 +93,15 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
                 }
             }
         }
+    }
+
+    /// Resolves when a request is under way for too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.due {
+            return Poll::Pending;
+        }
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep(LONGEST_WAIT)));
+        late.as_mut().poll(cx)
     }
 
     fn take(&mut self) -> Result<Option<Bytes>, Status> {
@@ -172,11 +212,11 @@ impl Body for AnswerBody {
 mod tests {
     use std::collections::VecDeque;
     use std::convert::Infallible;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::{FutureExt, StreamExt, stream};
-    use http_body_util::BodyExt;
+    use http_body_util::{BodyExt, StreamBody};
+    use tokio::time::{Instant, timeout};
     use tonic::Code;
 
     use super::*;
@@ -197,7 +237,8 @@ mod tests {
     }
 
     fn requests(bytes: &[u8], size: usize) -> Requests<Parts> {
-        Requests::new(Parts(bytes.chunks(size).map(Bytes::copy_from_slice).collect()))
+        let parts = Parts(bytes.chunks(size).map(Bytes::copy_from_slice).collect());
+        Requests::new(parts, &Arc::default())
     }
 
     #[tokio::test]
@@ -225,6 +266,58 @@ mod tests {
             let status = requests(wire, 4).next().await.unwrap().unwrap_err();
             assert_eq!(status.code(), code, "{wire:?}");
         }
+    }
+
+    /// These parts, and then nothing.
+    fn unfinished(
+        parts: &[&'static [u8]],
+        budget: &Arc<Budget>,
+    ) -> Requests<impl Body<Data = Bytes> + Unpin + use<>> {
+        let parts: Vec<_> = (parts.iter())
+            .map(|part| Ok::<_, Infallible>(Frame::data(Bytes::from_static(part))))
+            .collect();
+        Requests::new(
+            StreamBody::new(stream::iter(parts).chain(stream::pending())),
+            budget,
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_a_request_ends_and_so_does_one_that_stops_in_the_middle_of_one() {
+        for (parts, requests) in [
+            (&[][..], 0),
+            (&[&b"\0\0\0\0\x03ab"[..]], 0),
+            (&[b"\0\0\0\0\x03ab", b"c\0"], 1),
+        ] {
+            let mut read = unfinished(parts, &Arc::default());
+            for _ in 0..requests {
+                read.next().await.unwrap().unwrap();
+            }
+            let start = Instant::now();
+            let status = read.next().await.unwrap().unwrap_err();
+            assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+            assert!(start.elapsed() >= LONGEST_WAIT);
+        }
+        // Between two requests there is no hurry.
+        let mut read = unfinished(&[b"\0\0\0\0\x03ab", b"c"], &Arc::default());
+        assert_eq!(read.next().await.unwrap().unwrap(), "abc");
+        assert!(timeout(LONGEST_WAIT * 100, read.next()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn calls_hold_so_much_together_and_no_more() {
+        let budget = Arc::new(Budget::new(20));
+        let mut first = unfinished(&[b"\0\0\0\0\x14abcdef"], &budget);
+        assert!(first.next().now_or_never().is_none());
+        // One that came in full is not held.
+        let mut short = unfinished(&[b"\0\0\0\0\x06abc", b"def"], &budget);
+        assert_eq!(short.next().await.unwrap().unwrap(), "abcdef");
+        let mut second = unfinished(&[b"\0\0\0\0\x14abcdef"], &budget);
+        let status = second.next().await.unwrap().unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        drop(first);
+        let mut third = unfinished(&[b"\0\0\0\0\x14abcdef"], &budget);
+        assert!(third.next().now_or_never().is_none());
     }
 
     #[tokio::test]

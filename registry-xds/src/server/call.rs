@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::body::{AnswerBody, Answers, Requests};
+use super::budget::Budget;
 use super::clients::Clients;
 use super::health::Health;
 use super::method::Method;
@@ -22,6 +23,8 @@ use crate::views::Views;
 pub(super) struct Shared {
     pub(super) views: Views,
     pub(super) clients: Arc<Clients>,
+    /// Of requests that have come in part.
+    pub(super) unfinished: Arc<Budget>,
     /// True once discovery is ready.
     pub(super) ready: watch::Receiver<bool>,
 }
@@ -68,7 +71,7 @@ impl Connection {
         {
             return Err(Status::unimplemented("requests cannot be compressed"));
         }
-        let requests = Requests::new(request.into_body());
+        let requests = Requests::new(request.into_body(), &self.shared.unfinished);
         let answers: Answers = match method {
             Method::Discovery(variant, only) => {
                 let registration = self.shared.clients.register(self.peer, identity, variant, only);

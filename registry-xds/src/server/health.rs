@@ -116,6 +116,8 @@ fn tell(status: u32) -> Result<Outgoing, Status> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use futures_util::{FutureExt, StreamExt};
     use http_body_util::Full;
     use tonic::Code;
@@ -136,7 +138,7 @@ mod tests {
         let (sender, ready) = watch::channel(false);
         let ending = CancellationToken::new();
         let health = Health {
-            requests: Requests::new(Full::new(Bytes::from(message))),
+            requests: Requests::new(Full::new(Bytes::from(message)), &Arc::default()),
             ready,
             ending: ending.clone(),
             follow,
