@@ -87,6 +87,6 @@ pub use error::Error;
 pub use node::{Kind, Node, View};
 pub use protocol::Protocol;
 pub use resource::{Resource, ResourceSet, ResourceType};
-pub use server::{ClientStatus, Clients, Nack, TypeStatus, Xds, XdsMetrics};
+pub use server::{ClientStatus, Clients, GRACE, Nack, TypeStatus, Xds, XdsMetrics};
 pub use session::{Channel, Incoming, Response, Session, Variant};
 pub use views::{Views, Warning};

@@ -17,6 +17,7 @@ use registry_core::Discovery;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use accept::GRACE;
 pub use clients::{ClientStatus, Clients, Nack, TypeStatus, XdsMetrics};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use codec::decode;

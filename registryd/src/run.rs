@@ -27,8 +27,14 @@ use crate::config::{Config, Source};
 use crate::error::Error;
 use crate::{http, registries, token};
 
-/// How long open requests get to end by themselves.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long open requests and streams get to end by themselves.
+const DRAIN: Duration = Duration::from_secs(3);
+
+#[cfg(feature = "xds")]
+const _: () = assert!(
+    DRAIN.as_millis() > registry_xds::GRACE.as_millis(),
+    "streams of xDS end by themselves"
+);
 
 /// How long discovery may take to end, which includes writing what it knows.
 const SAVE: Duration = Duration::from_secs(10);

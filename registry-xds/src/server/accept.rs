@@ -33,8 +33,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection may go without its first call.
 const FIRST_CALL: Duration = Duration::from_secs(30);
 
-/// How long a connection that is to end has for what is under way.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long a connection that is to end has for what is under way: [`Xds::serve`](super::Xds::serve) ends that long after it
+/// is told to, at the latest.
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// How often a connection is asked whether it lives, and how long it may take to say so: half-open ones are gone after 40 s.
 /// The question waits in line behind what a slow client has still to read.
