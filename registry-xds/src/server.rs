@@ -55,7 +55,8 @@ impl Xds {
     /// Serves on that listener until `stop`; then streams end with `UNAVAILABLE`, after a GOAWAY. Nothing is answered
     /// before discovery is ready, nor what was restored before its registry could say what it says now.
     ///
-    /// Each connection is served by the settings that are in force when it comes. Files of certificates are looked at when
+    /// Each connection is served by the settings that are in force when it comes; one whose client may no longer have
+    /// anything by later ones, or may by these alone, ends. Files of certificates are looked at when
     /// somebody connects, and read again where they changed; where they cannot be used any more, those that were read
     /// before stay in force.
     ///

@@ -113,6 +113,11 @@ impl Views {
         self.shared.config.borrow().clone()
     }
 
+    /// The settings in force, and whether there are others.
+    pub(crate) fn settings(&self) -> watch::Receiver<Arc<XdsConfig>> {
+        self.shared.config.subscribe()
+    }
+
     /// Puts other settings in force: each view is made anew, and streams get what differs. Views of connected nodes stay
     /// the ones they were computed as.
     pub fn reconfigure(&self, config: XdsConfig) {

@@ -1,7 +1,7 @@
 //! Connections: accepting them, and ending them.
 
 use std::convert::Infallible;
-use std::future::{pending, ready};
+use std::future::{Future, pending, ready};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -12,16 +12,17 @@ use std::time::Duration;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::call::{Connection, Shared};
 use super::tls::{Certificates, identify};
-use crate::config::TlsConfig;
+use crate::config::{TlsConfig, XdsConfig};
 use crate::error::Error;
 
 /// How many connections there are at a time. Further ones wait to be accepted.
@@ -113,7 +114,8 @@ async fn converse(
     // An update is small and urgent.
     stream.set_nodelay(true)?;
     let name: Arc<str> = stream.local_addr()?.to_string().into();
-    let config = shared.views.config();
+    let mut settings = shared.views.settings();
+    let config = settings.borrow_and_update().clone();
     let age = config.max_connection_age.mul_f64(around_one());
     let ending = stop.child_token();
     let connection = |identity| Connection {
@@ -124,7 +126,7 @@ async fn converse(
         ending,
     };
     let Some(tls) = &config.tls else {
-        return speak(stream, connection(Ok(None)), age, stop).await;
+        return speak(stream, connection(Ok(None)), sleep(age), stop).await;
     };
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE, shake(stream, certificates, tls)) => shaken?,
@@ -139,13 +141,40 @@ async fn converse(
         }
     })?;
     let presented = stream.get_ref().1.peer_certificates();
-    let identity = identify(presented.and_then(<[_]>::first), &tls.clients);
+    let presented = presented
+        .and_then(<[_]>::first)
+        .map(|leaf| leaf.clone().into_owned());
+    let identity = identify(presented.as_ref(), &tls.clients);
     if let Err(why) = &identity
         && shared.clients.is_news(&format!("{}\n{why}", peer.ip()))
     {
         tracing::warn!(%peer, %why, "refused a client of xDS");
     }
-    speak(stream, connection(identity), age, stop).await
+    let is_permitted = identity.is_ok();
+    let outdated = async move {
+        tokio::select! {
+            () = sleep(age) => {}
+            () = judged_otherwise(presented, is_permitted, settings) => {}
+        }
+    };
+    speak(stream, connection(identity), outdated, stop).await
+}
+
+/// Resolves when a client that was permitted would not be any more, or the other way round.
+async fn judged_otherwise(
+    presented: Option<CertificateDer<'static>>,
+    is_permitted: bool,
+    mut settings: watch::Receiver<Arc<XdsConfig>>,
+) {
+    while settings.changed().await.is_ok() {
+        let config = settings.borrow_and_update().clone();
+        if let Some(tls) = &config.tls
+            && identify(presented.as_ref(), &tls.clients).is_ok() != is_permitted
+        {
+            return;
+        }
+    }
+    pending::<()>().await;
 }
 
 async fn shake(
@@ -170,11 +199,11 @@ fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
         })
 }
 
-/// Speaks HTTP/2 until the client is gone, the connection is old, or `stop`.
+/// Speaks HTTP/2 until the client is gone, the connection is outdated, or `stop`.
 async fn speak<I>(
     io: I,
     connection: Connection,
-    age: Duration,
+    outdated: impl Future<Output = ()>,
     stop: CancellationToken,
 ) -> Result<(), Failure>
 where
@@ -210,7 +239,7 @@ where
         ended = served.as_mut() => return Ok(ended?),
         () = uncalled => return Err("it never called".into()),
         () = stop.cancelled() => {}
-        () = sleep(age) => {}
+        () = outdated => {}
     }
     // The GOAWAY goes first, so that a client which comes back at once does so on another connection.
     served.as_mut().graceful_shutdown();

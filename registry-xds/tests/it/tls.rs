@@ -167,6 +167,53 @@ async fn a_client_is_served_by_a_permitted_name_and_told_why_by_another() {
 }
 
 #[tokio::test]
+async fn a_connection_ends_when_its_client_is_permitted_no_more_or_only_now() {
+    let authority = Authority::new();
+    authority.put_server();
+    let only = |name: &str| authority.config(true, &[name]);
+    let (served, _handle) = serve([service("web", 2, 1)], only("spiffe://mesh/a")).await;
+    let connect = async |name: &str| {
+        let identity = authority.client(name);
+        channel(authority.connect(served.address, Some(identity)).await)
+            .await
+            .unwrap()
+    };
+    let open = async |channel: &Channel| {
+        let mut talk = Delta::open(channel, ADS_DELTA).await.unwrap();
+        talk.say(first_delta(ResourceType::Cluster, &[]));
+        talk.hear().await;
+        talk
+    };
+    let [a, b] = [connect("spiffe://mesh/a").await, connect("spiffe://mesh/b").await];
+    let mut talk = open(&a).await;
+    let refused = Delta::open(&b, ADS_DELTA).await.err().unwrap();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+
+    // To the other one it makes no difference.
+    served.xds.reconfigure(only("spiffe://mesh/*")).unwrap();
+    until(
+        "the one that is permitted now is to connect again",
+        PATIENCE,
+        async || {
+            let failed = Delta::open(&b, ADS_DELTA).await.err()?;
+            (failed.code() != Code::PermissionDenied).then_some(())
+        },
+    )
+    .await
+    .unwrap();
+    talk.say(first_delta(ResourceType::Listener, &[]));
+    assert_eq!(talk.hear().await.type_url, ResourceType::Listener.url());
+    let mut other = open(&connect("spiffe://mesh/b").await).await;
+
+    served.xds.reconfigure(only("spiffe://mesh/b")).unwrap();
+    assert_eq!(talk.end().await.code(), Code::Unavailable);
+    let refused = Delta::open(&connect("spiffe://mesh/a").await, ADS_DELTA).await;
+    assert_eq!(refused.err().unwrap().code(), Code::PermissionDenied);
+    other.say(first_delta(ResourceType::Listener, &[]));
+    assert_eq!(other.hear().await.type_url, ResourceType::Listener.url());
+}
+
+#[tokio::test]
 async fn a_client_without_a_good_certificate_is_not_served() {
     let authority = Authority::new();
     authority.put_server();
