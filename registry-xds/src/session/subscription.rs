@@ -352,9 +352,10 @@ impl Subscription {
                 || self.type_ == ResourceType::Endpoints && set.get(ResourceType::Cluster, name).is_some()
         };
         match self.behind.get(name) {
-            Some(Had::Tombstone(_)) => Step::Remove,
-            Some(Had::Version(_) | Had::Resource(_)) if undecided() => Step::RemoveLater,
-            Some(Had::Version(_) | Had::Resource(_)) => Step::Remove,
+            Some(Had::Version(_) | Had::Resource(_) | Had::Tombstone(_)) => match undecided() {
+                true => Step::RemoveLater,
+                false => Step::Remove,
+            },
             _ if !self.owed.contains(name) || !self.names.contains(name) => Step::Nothing,
             _ if undecided() => Step::DenyLater,
             _ => Step::Deny,
