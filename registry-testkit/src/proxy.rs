@@ -42,7 +42,8 @@
 //! # Streams
 //!
 //! A chunked answer to a request with `watch=…` in its query (as Kubernetes has them), or one in `text/event-stream`,
-//! may have no end in sight. It is passed on as it comes: with its lines, but not with its chunks, and never with more
+//! may have no end in sight, nor may a close-delimited one of `/v1/event/stream` (as Nomad has it; the client gets it in
+//! chunks). It is passed on as it comes: with its lines, but not with its chunks, and never with more
 //! in memory than one block and, for [`Fault::MapLine`], one line. Its request is logged when it arrives like any other.
 //! Rules may come and go while it is under way, see [`Fault`]. It is never replayed.
 
@@ -78,7 +79,7 @@ pub use self::activity::Logged;
 pub use self::fault::{BodyMap, Fault, LineMap, Match, Rule, RuleId};
 
 /// What current Consul writes when a client has too many connections.
-const TOO_MANY_REQUESTS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
+pub(crate) const TOO_MANY_REQUESTS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
     Content-Type: text/plain\r\nConnection: close\r\n\r\n\
     Your IP is issuing too many concurrent connections, please rate limit your calls\n";
 

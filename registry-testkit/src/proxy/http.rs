@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::client::{Client, End};
 use super::fault::Fault;
-use super::http1::{Answer, Request};
+use super::http1::{Answer, Framing, Request};
 use super::plan::{Plan, Withheld, own_answer};
 use super::rules::Struck;
 use super::stream::{Course, Stream};
@@ -81,7 +81,7 @@ impl Link<'_> {
         let (mut struck, faults) = self.shared.rules().on_request(&request.target);
         self.withhold(Withheld::by(&faults)).await?;
         let (answer, streams) = match own_answer(&faults) {
-            Some(own) => (own, false),
+            Some(own) => (own, None),
             None => self.forward(request, &mut struck).await?,
         };
         // Rules may have come and gone while the server had parked the request.
@@ -100,19 +100,20 @@ impl Link<'_> {
         }
         self.client.pass_gate().await?;
         activity.answering(number, plan.answer.status);
-        let sent = match &mut self.upstream {
-            Some(upstream) if streams && !plan.replaced => {
+        let sent = match (&mut self.upstream, streams) {
+            (Some(upstream), Some(framing)) if !plan.replaced => {
                 let stream = Stream {
                     shared: self.shared,
                     client: &mut self.client,
                     upstream,
                     target: &request.target,
+                    framing,
                     course: Course::new(struck, changed),
                 };
                 stream.send(&plan).await
             }
             _ => {
-                if streams {
+                if streams.is_some() {
                     // Nobody reads the rest of what it says there.
                     self.upstream = None;
                 }
@@ -133,9 +134,13 @@ impl Link<'_> {
         }
     }
 
-    /// Asks upstream; true with the head of an answer that is to be passed on as it comes. A client that goes
+    /// Asks upstream; with the head of an answer that is to be passed on as it comes, how its end is told. A client that goes
     /// meanwhile takes the connection to upstream with it.
-    async fn forward(&mut self, request: &Request, struck: &mut Struck) -> Result<(Answer, bool), End> {
+    async fn forward(
+        &mut self,
+        request: &Request,
+        struck: &mut Struck,
+    ) -> Result<(Answer, Option<Framing>), End> {
         let mut request = request.clone();
         if self.shared.mode != Mode::Compressed {
             // Faults are about bytes of the body that a test can read.
@@ -153,14 +158,18 @@ impl Link<'_> {
             if head.is_stream(&request) {
                 let faults = shared.rules().on_answer(struck, &request.target);
                 if !faults.iter().any(Fault::needs_whole_body) {
-                    return Ok((head.answer, true));
+                    let answer = Answer {
+                        chunked: true,
+                        ..head.answer
+                    };
+                    return Ok((answer, Some(head.framing)));
                 }
             }
-            Ok((upstream.whole(head).await?, false))
+            Ok((upstream.whole(head).await?, None))
         });
         match asked.await? {
             Ok((answer, streams)) => {
-                if !streams {
+                if streams.is_none() {
                     self.shared.paths.record(request.path(), &answer);
                 }
                 Ok((answer, streams))

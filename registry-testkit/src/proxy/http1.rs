@@ -248,7 +248,8 @@ impl BodyReader {
         }
     }
 
-    /// What came of the body since the last call; for chunked bodies alone, whose end does not depend on it.
+    /// What came of the body since the last call; for bodies alone whose end does not depend on it, so not for those of
+    /// a declared length.
     pub(crate) fn take(&mut self) -> BytesMut {
         self.body.split()
     }
@@ -304,7 +305,12 @@ impl AnswerHead {
         let events = |(name, value): &(String, Bytes)| {
             name.eq_ignore_ascii_case("content-type") && value.starts_with(b"text/event-stream")
         };
-        self.framing == Framing::Chunked && (request.is_watch() || self.answer.headers.iter().any(events))
+        match self.framing {
+            Framing::Chunked => request.is_watch() || self.answer.headers.iter().any(events),
+            // Nomad writes its events past its own HTTP server.
+            Framing::UntilClose => request.path() == "/v1/event/stream",
+            Framing::Length(_) => false,
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Stream<'a, 'b> {
     pub(super) client: &'a mut Client<'b>,
     pub(super) upstream: &'a mut Upstream,
     pub(super) target: &'a str,
+    /// How upstream tells the end; to the client it is always told in chunks.
+    pub(super) framing: Framing,
     pub(super) course: Course,
 }
 
@@ -53,7 +55,7 @@ enum Obstacle {
 impl Stream<'_, '_> {
     /// Writes the answer. `Ok` means that it was written completely and the connection may go on.
     pub(super) async fn send(mut self, plan: &Plan) -> Result<(), End> {
-        let mut body = BodyReader::new(Framing::Chunked);
+        let mut body = BodyReader::new(self.framing);
         let mut lines = Lines::default();
         let mut ready = BytesMut::new();
         let mut complete = false;
@@ -87,7 +89,7 @@ impl Stream<'_, '_> {
                     }
                     ready.unsplit(lines.push(&came, &self.course.maps()));
                 } else if !complete {
-                    self.more().await?;
+                    complete = self.more(&body).await?;
                 }
                 if complete {
                     ready.unsplit(lines.finish(&self.course.maps()));
@@ -133,8 +135,8 @@ impl Stream<'_, '_> {
         }
     }
 
-    /// Waits for more from upstream, or for other faults.
-    async fn more(&mut self) -> Result<(), End> {
+    /// Waits for more from upstream, or for other faults; true where there will be no more.
+    async fn more(&mut self, body: &BodyReader) -> Result<bool, End> {
         let (upstream, changed) = (&mut self.upstream, &mut self.course.changed);
         let read = self.client.while_open(async {
             tokio::select! {
@@ -143,11 +145,15 @@ impl Stream<'_, '_> {
                 read = upstream.read_more() => read,
             }
         });
-        if let Err(end) = read.await? {
+        let read = read.await?;
+        if read.is_err() {
             self.client.pass_gate().await?;
-            return Err(end);
         }
-        Ok(())
+        match read {
+            Ok(()) => Ok(false),
+            Err(End::Close) if body.ends_with_stream() => Ok(true),
+            Err(end) => Err(end),
+        }
     }
 
     async fn until_changed(&mut self) -> Result<(), End> {
