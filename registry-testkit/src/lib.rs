@@ -113,6 +113,7 @@ pub mod grpc;
 mod json;
 pub mod kubernetes;
 pub mod log;
+pub mod nomad;
 pub mod ports;
 mod process;
 pub mod proxy;

@@ -43,7 +43,7 @@ use crate::proxy::activity::Activity;
 use crate::proxy::client::{Client, End, Gate};
 use crate::proxy::http1::{Answer, Request};
 
-mod blocking;
+pub(crate) mod blocking;
 mod exchange;
 mod route;
 

@@ -10,15 +10,15 @@ const MAX_WAIT: Duration = Duration::from_secs(600);
 
 /// `index` and `wait` of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Blocking {
+pub(crate) struct Blocking {
     /// 0 asks for an answer at once.
-    pub(super) index: u64,
-    pub(super) wait: Duration,
+    pub(crate) index: u64,
+    pub(crate) wait: Duration,
 }
 
 impl Blocking {
     /// Reads them from a target; the error is the text of Consul's answer 400.
-    pub(super) fn of(target: &str) -> Result<Self, &'static str> {
+    pub(crate) fn of(target: &str) -> Result<Self, &'static str> {
         let (_, query) = target.split_once('?').unwrap_or((target, ""));
         let mut blocking = Self {
             index: 0,
