@@ -3,6 +3,7 @@
 
 mod conformance;
 mod log;
+mod nomad;
 mod proxy;
 mod replay;
 mod scripted;
