@@ -84,10 +84,11 @@ struct Inner {
     observer: Option<Observer>,
 }
 
-/// The header that an attempt carries, and when it was sent.
+/// The header that an attempt carries, when it was sent, and whether a connection was dialled for it.
 struct Sent {
     header: Option<(HeaderName, HeaderValue)>,
     at: Instant,
+    dial: Dial,
 }
 
 /// How an answer is read.
@@ -101,8 +102,8 @@ enum Reading {
 
 /// An answer, as far as it is read.
 enum Answer {
-    Whole(Response),
-    Lines(Lines),
+    Whole(Box<Response>),
+    Lines(Box<Lines>),
 }
 
 // === impl Answer ===
@@ -117,7 +118,7 @@ impl Answer {
 
     fn with_resent(self, resent: bool) -> Self {
         match self {
-            Self::Whole(response) => Self::Whole(response.with_resent(resent)),
+            Self::Whole(response) => Self::Whole(Box::new(response.with_resent(resent))),
             Self::Lines(lines) => Self::Lines(lines),
         }
     }
@@ -176,7 +177,10 @@ impl HttpClient {
     pub async fn open(&self, request: &Request) -> Result<Opened, Error> {
         match Box::pin(self.run(request, None, Reading::Lines)).await? {
             (Answer::Whole(response), _) => Ok(Opened::Refused(response)),
-            (Answer::Lines(lines), permit) => Ok(Opened::Lines(Box::new(lines.with_permit(permit)))),
+            (Answer::Lines(mut lines), permit) => {
+                lines.keep(permit);
+                Ok(Opened::Lines(lines))
+            }
         }
     }
 
@@ -268,7 +272,7 @@ impl HttpClient {
     async fn whole(&self, request: &Request, pinned: Option<usize>) -> Result<Response, Error> {
         // Boxed once here: the state of all layers below is several kilobytes, and a registry parks thousands.
         match Box::pin(self.run(request, pinned, Reading::Whole)).await?.0 {
-            Answer::Whole(response) => Ok(response),
+            Answer::Whole(response) => Ok(*response),
             // Nobody asked for lines.
             Answer::Lines(lines) => Err(Error::Request {
                 path: lines.url().to_string(),
@@ -300,10 +304,10 @@ impl HttpClient {
             let mut sent = Sent {
                 header: None,
                 at: Instant::now(),
+                dial: Dial::default(),
             };
-            let dial = Dial::default();
             let outcome = inner
-                .attempt(base, request, reading, &mut sent, &dial, deadline, allowed)
+                .attempt(base, request, reading, &mut sent, deadline, allowed)
                 .await
                 .map(|answer| answer.with_resent(stale > 0));
             inner.observe(base, request, &outcome, sent.at);
@@ -329,7 +333,7 @@ impl HttpClient {
                 Err(Error::Timeout { .. }) => fail_over.on_timeout,
                 // Unlike a refusal this says nothing of the server: it closed a kept connection as we wrote to it.
                 Err(Error::Reset { .. })
-                    if dial.connected().is_none() && sent.at.elapsed() < STALE && stale < MAX_STALE =>
+                    if sent.dial.connected().is_none() && sent.at.elapsed() < STALE && stale < MAX_STALE =>
                 {
                     stale += 1;
                     continue;
@@ -419,7 +423,6 @@ impl Inner {
         request: &Request,
         reading: Reading,
         sent: &mut Sent,
-        dial: &Dial,
         deadline: Instant,
         allowed: Duration,
     ) -> Result<Answer, Error> {
@@ -448,6 +451,7 @@ impl Inner {
             }
             sent.at = Instant::now();
             phase = "before its head";
+            let dial = sent.dial.clone();
             let mut answer = dial.scope(outgoing.send()).await.map_err(|e| {
                 let connection = dial
                     .connected()
@@ -456,26 +460,15 @@ impl Inner {
             })?;
             let longest = self.config.max_body_bytes;
             if reading == Reading::Lines && answer.status().is_success() {
-                return Ok(Answer::Lines(Lines::new(
-                    answer,
-                    longest,
-                    shown.clone(),
-                    base,
-                    lease,
-                )));
+                let lines = Lines::new(answer, longest, shown.clone(), base, lease);
+                return Ok(Answer::Lines(Box::new(lines)));
             }
             phase = "in the middle of its body";
             let body = read_body(&mut answer, longest, &shown).await?;
             let headers = std::mem::take(answer.headers_mut());
             let elapsed = sent.at.elapsed();
-            Ok(Answer::Whole(Response::new(
-                answer.status(),
-                headers,
-                body,
-                shown.clone(),
-                base,
-                elapsed,
-            )))
+            let response = Response::new(answer.status(), headers, body, shown.clone(), base, elapsed);
+            Ok(Answer::Whole(Box::new(response)))
         };
         match timeout_at(deadline, exchange).await {
             Ok(outcome) => outcome,

@@ -20,7 +20,7 @@ pub enum Opened {
     /// The server goes on sending. The status is 2xx.
     Lines(Box<Lines>),
     /// It answered with any other status, and that was all.
-    Refused(Response),
+    Refused(Box<Response>),
 }
 
 /// The lines of an answer, as they come. Dropping it closes the connection over HTTP/1.1, and ends the stream over HTTP/2.
@@ -61,11 +61,9 @@ impl Lines {
         }
     }
 
-    pub(crate) fn with_permit(self, permit: Option<Permit>) -> Self {
-        Self {
-            _permit: permit,
-            ..self
-        }
+    /// Keeps the permit for as long as it lives.
+    pub(crate) fn keep(&mut self, permit: Option<Permit>) {
+        self._permit = permit;
     }
 
     /// The status, which is 2xx.

@@ -40,8 +40,8 @@ async fn opened(client: &registry_http::HttpClient) -> Box<Lines> {
 
 async fn read(lines: &mut Lines) -> Vec<String> {
     let mut read = Vec::new();
-    while let Some(line) = lines.next_line(PATIENCE).await.unwrap() {
-        read.push(String::from_utf8(line.to_vec()).unwrap());
+    while let Some(line) = lines.next_line(PATIENCE).await.expect("the stream goes on") {
+        read.push(String::from_utf8(line.to_vec()).expect("text"));
     }
     read
 }
