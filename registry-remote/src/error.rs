@@ -1,5 +1,7 @@
 //! What can go wrong, and how it is told to the supervisor.
 
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use registry_core::{ErrorKind, LONGEST_REST, RegistryError};
@@ -40,6 +42,31 @@ pub enum Error {
         /// Where in it, what was found, and what was expected.
         problem: String,
     },
+    /// The content of a file is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, what was found, and what was expected.
+        problem: String,
+    },
+    /// A file, or the directory of a pattern, cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file or the pattern.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is larger than `max_body_bytes`.
+    #[error("{} is larger than max_body_bytes = {limit}", path.display())]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        limit: u64,
+    },
 }
 
 impl Error {
@@ -67,8 +94,9 @@ impl From<Error> for RegistryError {
             Error::Status {
                 status: 401 | 403, ..
             } => ErrorKind::Denied,
-            Error::Status { .. } => ErrorKind::Unavailable,
-            Error::Document { .. } => ErrorKind::Malformed,
+            Error::Status { .. } | Error::Read { .. } => ErrorKind::Unavailable,
+            Error::Document { .. } | Error::File { .. } => ErrorKind::Malformed,
+            Error::FileTooLarge { .. } => ErrorKind::Limit,
         };
         let retry_after = match &error {
             Error::Status { retry_after, .. } => *retry_after,

@@ -24,8 +24,11 @@
 
 mod daemon;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http_sd;
 
 pub use daemon::{DaemonConfig, DaemonRegistry};
 pub use error::Error;
-pub use http_sd::{HttpSdConfig, HttpSdRegistry};
+pub use http_sd::{HttpSdConfig, HttpSdRegistry, LabelNames};

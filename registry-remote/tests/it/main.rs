@@ -1,1 +1,4 @@
 //! Tests of what others publish, as registries.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod http_sd;

@@ -10,7 +10,8 @@ use super::{Built, Kind, Wrong, certificates, named, secrets, unnamed, with_cred
 
 impl Kind for HttpSdConfig {
     fn resolve_paths(&mut self, base: &Path) {
-        for file in certificates(&mut self.http).chain(secrets(&mut self.credentials)) {
+        let secrets = secrets(&mut self.credentials);
+        for file in certificates(&mut self.http).chain(secrets).chain(&mut self.files) {
             crate::config::resolve(file, base);
         }
     }
