@@ -10,6 +10,7 @@ use prost::Message;
 use registry_core::{Entry, Str};
 use xxhash_rust::xxh3::xxh3_64;
 
+pub(crate) use set::Doubt;
 pub use set::ResourceSet;
 
 /// The types of resources that are served, in the order in which additions reach a client.

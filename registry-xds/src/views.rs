@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::XdsConfig;
 use crate::node::{Node, View};
-use crate::resource::ResourceSet;
+use crate::resource::{Doubt, ResourceSet};
 use crate::translate::translate;
 use pool::Pool;
 use state::{State, Translate};
@@ -182,7 +182,7 @@ impl Views {
         let made = tokio::task::spawn_blocking(move || {
             let snapshot = shared.discovery.snapshot();
             let mut state = shared.state(view, config.clone(), &snapshot);
-            let (set, _) = state.set(&snapshot, is_complete(&snapshot, &config));
+            let (set, _) = state.set(&snapshot, doubt(&snapshot, &config));
             (set, warnings::together(&[state.warnings().unwrap_or_default()]))
         });
         made.await.ok()
@@ -224,10 +224,16 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// Whether what is not in a set made from that snapshot does not exist. To be asked once discovery is ready: the start
-/// deadline has passed then.
-fn is_complete(snapshot: &Snapshot, config: &XdsConfig) -> bool {
-    config.serve_partial || snapshot.registries().iter().all(|registry| registry.is_known())
+/// What is open about a set made from that snapshot. To be asked once discovery is ready: the start deadline has passed
+/// then.
+fn doubt(snapshot: &Snapshot, config: &XdsConfig) -> Doubt {
+    if snapshot.registries().iter().all(|registry| registry.is_known()) {
+        Doubt::None
+    } else if config.serve_partial {
+        Doubt::OfNames
+    } else {
+        Doubt::OfAbsences
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -18,8 +18,21 @@ pub struct ResourceSet {
     revision: u64,
     /// The snapshot it was made from, while some registry has not said anything yet.
     undecided: Option<Arc<Snapshot>>,
+    /// Nobody waits for such a registry.
+    partial: bool,
     /// Meanwhile a service went that such a registry may still have.
     has_lost: bool,
+}
+
+/// What the registries that have not said anything yet leave open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// Nothing: there are none.
+    None,
+    /// Whether a name exists. They are not waited for, and what is absent counts as gone.
+    OfNames,
+    /// What an absence means.
+    OfAbsences,
 }
 
 impl ResourceSet {
@@ -55,12 +68,18 @@ impl ResourceSet {
 
     /// True where no absence is in doubt: every registry has said what it has, or is not waited for any more.
     pub fn is_complete(&self) -> bool {
-        self.undecided.is_none()
+        self.undecided.is_none() || self.partial
     }
 
-    /// True where that resource is not there, and a registry that may own its service has not said anything yet: nobody
-    /// may be told that it does not exist.
+    /// True where that resource is not there, and a registry that may own its service has not said anything yet and is
+    /// waited for: from nobody who has it may it be taken.
     pub fn is_undecided(&self, type_: ResourceType, name: &str) -> bool {
+        !self.partial && self.may_exist(type_, name)
+    }
+
+    /// True where that resource is not there, and a registry that may own its service has not said anything yet, waited
+    /// for or not: nobody may be told that it does not exist.
+    pub fn may_exist(&self, type_: ResourceType, name: &str) -> bool {
         let Some(snapshot) = &self.undecided else {
             return false;
         };
@@ -114,10 +133,16 @@ impl ResourceSet {
 
     /// States which snapshot it was made from, and keeps it where absences are in doubt; and whether one of them is that of
     /// a service that was there.
-    pub(crate) fn made_from(&mut self, snapshot: &Arc<Snapshot>, complete: bool, has_lost: bool) {
+    pub(crate) fn made_from(&mut self, snapshot: &Arc<Snapshot>, doubt: Doubt, has_lost: bool) {
         self.revision = snapshot.revision();
-        self.undecided = (!complete).then(|| snapshot.clone());
-        self.has_lost = !complete && has_lost;
+        self.undecided = (doubt != Doubt::None).then(|| snapshot.clone());
+        self.partial = doubt == Doubt::OfNames;
+        self.has_lost = doubt == Doubt::OfAbsences && has_lost;
+    }
+
+    /// True where it is known of every name whether it exists.
+    pub(crate) fn is_decided(&self) -> bool {
+        self.undecided.is_none()
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::{Incoming, Response, Session, Variant, WILDCARD};
 use crate::names;
-use crate::resource::{Resource, ResourceSet, ResourceType};
+use crate::resource::{Doubt, Resource, ResourceSet, ResourceType};
 use crate::server::decode;
 
 /// Services at most.
@@ -188,7 +188,8 @@ impl<'a> History<'a> {
             let resource = Resource::from_body(type_, name, body.as_bytes());
             self.set.insert(Arc::new(resource));
         }
-        self.set.made_from(&snapshot(doubt.then_some("*")), !doubt, lost);
+        let kind = if doubt { Doubt::OfAbsences } else { Doubt::None };
+        self.set.made_from(&snapshot(doubt.then_some("*")), kind, lost);
         self.session.update(Arc::new(self.set.clone()), self.now);
     }
 

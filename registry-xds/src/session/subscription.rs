@@ -347,17 +347,17 @@ impl Subscription {
             };
         }
         // Endpoints of a cluster that exists are never missing, so nobody is told that they are.
-        let undecided = || {
-            set.is_undecided(self.type_, name)
-                || self.type_ == ResourceType::Endpoints && set.get(ResourceType::Cluster, name).is_some()
-        };
+        let of_a_cluster =
+            || self.type_ == ResourceType::Endpoints && set.get(ResourceType::Cluster, name).is_some();
         match self.behind.get(name) {
-            Some(Had::Version(_) | Had::Resource(_) | Had::Tombstone(_)) => match undecided() {
-                true => Step::RemoveLater,
-                false => Step::Remove,
-            },
+            Some(Had::Version(_) | Had::Resource(_) | Had::Tombstone(_)) => {
+                match set.is_undecided(self.type_, name) || of_a_cluster() {
+                    true => Step::RemoveLater,
+                    false => Step::Remove,
+                }
+            }
             _ if !self.owed.contains(name) || !self.names.contains(name) => Step::Nothing,
-            _ if undecided() => Step::DenyLater,
+            _ if set.may_exist(self.type_, name) || of_a_cluster() => Step::DenyLater,
             _ => Step::Deny,
         }
     }

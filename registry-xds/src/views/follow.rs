@@ -7,7 +7,7 @@ use std::time::Duration;
 use registry_core::Snapshot;
 
 use super::state::State;
-use super::{Shared, Slot, is_complete, lock};
+use super::{Shared, Slot, doubt, lock};
 use crate::config::XdsConfig;
 use crate::node::View;
 
@@ -100,14 +100,14 @@ fn publish(slot: &Slot, state: &mut State, snapshot: &Arc<Snapshot>, config: &Xd
     if let Some(warnings) = state.warnings() {
         *lock(&slot.warnings) = warnings;
     }
-    let complete = is_complete(snapshot, config);
-    let (set, changed) = state.set(snapshot, complete);
+    let (set, changed) = state.set(snapshot, doubt(snapshot, config));
     // Of a set that differs by its revision alone nobody is told; who looks finds it. While some registry has not said
     // anything yet, what is decided may change without any service.
     slot.newest.send_if_modified(|held| {
-        let was_complete = held.as_ref().is_some_and(|held| held.is_complete());
+        let was_decided = held.as_ref().is_some_and(|held| held.is_decided());
+        let is_decided = set.is_decided();
         *held = Some(set);
-        changed || !complete || !was_complete
+        changed || !is_decided || !was_decided
     });
 }
 

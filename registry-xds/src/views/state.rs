@@ -15,7 +15,7 @@ use super::warnings::{Listed, Origin, Table as Warnings};
 use crate::config::XdsConfig;
 use crate::names;
 use crate::node::{Kind, View};
-use crate::resource::{Resource, ResourceSet, ResourceType};
+use crate::resource::{Doubt, Resource, ResourceSet, ResourceType};
 use crate::translate::Translation;
 
 /// What one service gives to a view.
@@ -94,10 +94,11 @@ impl State {
     }
 
     /// What it serves, and whether that is something else than at the last call.
-    pub(super) fn set(&mut self, snapshot: &Arc<Snapshot>, complete: bool) -> (Arc<ResourceSet>, bool) {
+    pub(super) fn set(&mut self, snapshot: &Arc<Snapshot>, doubt: Doubt) -> (Arc<ResourceSet>, bool) {
         let in_doubt = |hostname: &Str| matches!(snapshot.lookup(hostname), Lookup::Undecided(_));
-        self.lost.retain(|hostname| !complete && in_doubt(hostname));
-        self.set.made_from(snapshot, complete, !self.lost.is_empty());
+        self.lost
+            .retain(|hostname| doubt == Doubt::OfAbsences && in_doubt(hostname));
+        self.set.made_from(snapshot, doubt, !self.lost.is_empty());
         (Arc::new(self.set.clone()), std::mem::take(&mut self.changed))
     }
 

@@ -28,7 +28,7 @@ use super::warnings::{self, Listed};
 use crate::config::XdsConfig;
 use crate::names;
 use crate::node::{Kind, View};
-use crate::resource::{Resource, ResourceSet, ResourceType};
+use crate::resource::{Doubt, Resource, ResourceSet, ResourceType};
 use crate::translate::{ListenerPart, ListenerTarget, Translation, VirtualHost};
 
 /// A service before it is in any registry.
@@ -240,7 +240,7 @@ fn translate(service: &Service) -> Translation {
 }
 
 fn set_of(state: &mut State, world: &World) -> Arc<ResourceSet> {
-    state.set(&world.snapshot, true).0
+    state.set(&world.snapshot, Doubt::None).0
 }
 
 fn warnings_of(state: &mut State) -> Vec<String> {

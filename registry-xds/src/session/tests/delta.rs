@@ -88,6 +88,18 @@ fn rule_11_nothing_is_denied_or_removed_while_a_registry_may_still_bring_it() {
 }
 
 #[test]
+fn rule_11_nothing_is_denied_that_a_registry_nobody_waits_for_may_bring() {
+    let mut world = World::default();
+    let mut stream = Stream::new(Delta);
+    stream.update(&world.unwaited("c:web@1"));
+    assert_eq!(stream.resume(C, &[], &[], &["web@1", "api@1"]), ["c"]);
+    stream.pass(Duration::from_secs(1));
+    assert_eq!(stream.update(&world.unwaited("c:web@1")), ["c -api"]);
+    assert_eq!(stream.change(E, &["api"], &[]), NOTHING);
+    assert_eq!(stream.update(&world.set("c:web@1")), ["e !api -api"]);
+}
+
+#[test]
 fn rule_12_names_beside_everything_and_names_never_asked_for() {
     let mut world = World::default();
     let mut stream = Stream::new(Delta);

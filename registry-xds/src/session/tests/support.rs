@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::names;
-use crate::resource::{Resource, ResourceSet, ResourceType};
+use crate::resource::{Doubt, Resource, ResourceSet, ResourceType};
 use crate::session::fuzzing::snapshot;
 use crate::session::{Incoming, Response, Session, Variant};
 use crate::translate::cluster::tombstone;
@@ -57,20 +57,25 @@ pub(super) struct World {
 impl World {
     /// The next set: with these resources and no others.
     pub(super) fn set(&mut self, text: &str) -> Arc<ResourceSet> {
-        self.publish(text, None)
+        self.publish(text, None, Doubt::None)
     }
 
     /// The next set, while a registry that may own names below `late` has said nothing yet.
     pub(super) fn partial(&mut self, text: &str) -> Arc<ResourceSet> {
-        self.publish(text, Some("*.late"))
+        self.publish(text, Some("*.late"), Doubt::OfAbsences)
     }
 
     /// The next set, while a registry that may own any name has said nothing yet.
     pub(super) fn uncertain(&mut self, text: &str) -> Arc<ResourceSet> {
-        self.publish(text, Some("*"))
+        self.publish(text, Some("*"), Doubt::OfAbsences)
     }
 
-    fn publish(&mut self, text: &str, awaited: Option<&str>) -> Arc<ResourceSet> {
+    /// The same, and nobody waits for that registry.
+    pub(super) fn unwaited(&mut self, text: &str) -> Arc<ResourceSet> {
+        self.publish(text, Some("*"), Doubt::OfNames)
+    }
+
+    fn publish(&mut self, text: &str, awaited: Option<&str>, doubt: Doubt) -> Arc<ResourceSet> {
         let mut wanted = BTreeMap::new();
         for word in text.split_whitespace() {
             let (type_, rest) = word.split_once(':').unwrap();
@@ -97,7 +102,7 @@ impl World {
             self.set.insert(Arc::new(resource));
         }
         let snapshot = snapshot(awaited);
-        self.set.made_from(&snapshot, awaited.is_none(), has_lost);
+        self.set.made_from(&snapshot, doubt, has_lost);
         Arc::new(self.set.clone())
     }
 }

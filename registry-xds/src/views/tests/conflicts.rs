@@ -308,7 +308,7 @@ fn a_change_to_one_service_leaves_all_other_resources_the_same_allocations() {
     let old = world.snapshot.clone();
     world.list(many(2));
     state.apply(&world.snapshot.changes_since(&old));
-    let (after, changed) = state.set(&world.snapshot, true);
+    let (after, changed) = state.set(&world.snapshot, Doubt::None);
     assert!(changed);
     let mut different = Vec::new();
     for type_ in ResourceType::ALL {
@@ -321,7 +321,7 @@ fn a_change_to_one_service_leaves_all_other_resources_the_same_allocations() {
         different[0].starts_with("eds outbound|80||s7.static"),
         "{different:?}"
     );
-    assert!(!state.set(&world.snapshot, true).1);
+    assert!(!state.set(&world.snapshot, Doubt::None).1);
 }
 
 #[test]

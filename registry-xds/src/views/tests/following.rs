@@ -117,7 +117,7 @@ async fn absences_are_in_doubt_until_an_optional_registry_has_spoken_though_it_h
 
 #[tokio::test(start_paused = true)]
 async fn absences_are_meant_from_the_start_deadline_on_where_that_is_configured() {
-    let (discovery, _, _late) = discover(optional());
+    let (discovery, _, late) = discover(optional());
     let config = XdsConfig {
         serve_partial: true,
         ..XdsConfig::default()
@@ -126,7 +126,13 @@ async fn absences_are_meant_from_the_start_deadline_on_where_that_is_configured(
     let mut slot = views.watch(envoy());
     sleep(Duration::from_secs(3)).await;
     assert!(slot.borrow().is_none(), "the deadline has not passed");
-    assert!(told(&mut slot, |_| true).await.is_complete());
+    let set = told(&mut slot, |_| true).await;
+    assert!(set.is_complete());
+    // But nobody is told that a name does not exist which may yet come.
+    let api = "outbound|80||api.scripted";
+    assert!(!set.is_undecided(ResourceType::Cluster, api) && set.may_exist(ResourceType::Cluster, api));
+    late.set([]);
+    told(&mut slot, |set| !set.may_exist(ResourceType::Cluster, api)).await;
 }
 
 #[tokio::test(start_paused = true)]
