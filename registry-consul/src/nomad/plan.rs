@@ -93,6 +93,11 @@ impl Plan {
         self.services.get(service).map_or(0, |standing| standing.seen)
     }
 
+    /// True where what was read of a service is not known to be all there is.
+    pub(super) fn is_due(&self, service: &ServiceId) -> bool {
+        self.services.get(service).is_some_and(Standing::is_due)
+    }
+
     /// Something happened at that index: what was read of the service before it is out of date.
     pub(super) fn need(&mut self, service: &ServiceId, index: u64, haste: Haste) {
         if let Some(standing) = self.services.get_mut(service) {

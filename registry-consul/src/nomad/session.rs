@@ -7,6 +7,7 @@ mod opinion;
 mod round;
 mod service;
 mod stream;
+mod tell;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -110,7 +111,7 @@ impl Session {
         let feeds: Vec<Feed> = config
             .namespaces
             .iter()
-            .map(|name| Feed::new(name, now))
+            .map(|name| Feed::new(name, config.events, now))
             .collect();
         let mut session = Self {
             // What is parked, and two for reads.
@@ -195,6 +196,7 @@ impl Session {
             self.judge_wakes(feed, now);
         }
         self.start_retries(now);
+        self.confirm_recovered();
         self.end_round_if_due(now);
     }
 
@@ -239,6 +241,7 @@ impl Session {
             && self.config.compare_reads_per_second > 0
             && self.plan.len() > 0
             && !self.plan.has_turns()
+            && self.feeds.iter().all(|feed| feed.error.is_none())
     }
 
     /// The time between two reads of the comparison.

@@ -8,6 +8,8 @@ use registry_core::{Backoff, Event, RegistryError, Scope, ServiceId, Str};
 use registry_http::Response;
 use tokio::time::Instant;
 
+use super::round::Round;
+use super::service::Tracked;
 use super::stream::{Stream, Wake};
 use super::{Session, What};
 use crate::error::Error;
@@ -35,8 +37,9 @@ pub(super) struct Feed {
     backoff: Backoff,
     /// Why it cannot be read, while that is so.
     pub(super) error: Option<Arc<RegistryError>>,
-    /// It could not be read, and what may have changed until this index has not all been read since.
-    recovering: Option<u64>,
+    /// It could not be read, and what may have changed since has not all been read.
+    recovering: bool,
+    streams: bool,
     pub(super) stream: Stream,
     /// Indexes that the stream told of.
     pub(super) heard: BTreeSet<u64>,
@@ -57,7 +60,7 @@ pub(super) struct Asked {
 }
 
 impl Feed {
-    pub(super) fn new(namespace: &str, now: Instant) -> Self {
+    pub(super) fn new(namespace: &str, streams: bool, now: Instant) -> Self {
         Self {
             namespace: namespace.into(),
             index: 0,
@@ -67,7 +70,8 @@ impl Feed {
             parked: false,
             backoff: Backoff::default(),
             error: None,
-            recovering: None,
+            recovering: false,
+            streams,
             stream: Stream::new(now),
             heard: BTreeSet::new(),
             wakes: Vec::new(),
@@ -77,6 +81,11 @@ impl Feed {
 
     pub(super) fn is_all(&self) -> bool {
         &*self.namespace == ALL
+    }
+
+    /// True where the service is in its list, if it is in any.
+    fn holds(&self, service: &ServiceId) -> bool {
+        self.is_all() || self.namespace == *service.namespace()
     }
 
     /// The scope that is unread where its list is.
@@ -110,25 +119,25 @@ impl Feed {
         !self.parked && self.error.is_none() && self.index > 0
     }
 
+    /// An index is needed to begin with: without one the stream tells of its past.
+    pub(super) fn may_stream(&self) -> bool {
+        self.streams && self.index > 0 && self.error.is_none()
+    }
+
     /// When something is to be done next.
     pub(super) fn wake(&self) -> Option<Instant> {
         let look = self.look.filter(|_| !self.looking);
         let park = self.may_park().then_some(self.due);
         let wakes = self.wakes.iter().map(|wake| wake.deadline);
-        look.into_iter()
-            .chain(park)
-            .chain(wakes)
-            .chain(self.stream.wake().filter(|_| self.index > 0))
-            .min()
+        let stream = self.stream.wake().filter(|_| self.may_stream());
+        look.into_iter().chain(park).chain(wakes).chain(stream).min()
     }
 }
 
 impl Session {
     /// The feed that a service belongs to.
     pub(super) fn feed_of(&self, service: &ServiceId) -> Option<usize> {
-        self.feeds
-            .iter()
-            .position(|feed| feed.is_all() || feed.namespace == *service.namespace())
+        self.feeds.iter().position(|feed| feed.holds(service))
     }
 
     pub(super) fn start_lists(&mut self, feed: usize, now: Instant) {
@@ -181,19 +190,12 @@ impl Session {
         if headers.index == 0 && !list.is_empty {
             return Err(Error::Index { url: url.clone() });
         }
-        // A server that answers so may be new; but one that had services and has none has an index all the same.
-        if headers.index == 0 && !self.services.is_empty() {
-            return Err(Error::Filtered {
-                url: url.clone(),
-                problem: "the list is empty and has no index: the token lost its rights, or there is none",
-            });
-        }
         Ok((headers, list))
     }
 
     fn accept_list(&mut self, asked: Asked, index: u64, list: &List, started: Instant, now: Instant) {
         self.grow_budget(now);
-        if index > 0 && index < asked.high {
+        if index < asked.high {
             self.other_history(index, now);
             return;
         }
@@ -222,7 +224,7 @@ impl Session {
         }
         if feed.error.take().is_some() {
             tracing::info!(registry = %self.control.registry(), namespace = %feed.namespace, "the list of services can be read again");
-            feed.recovering = Some(feed.index);
+            feed.recovering = true;
         }
         if moved {
             let at_once = took < AT_ONCE;
@@ -234,52 +236,78 @@ impl Session {
 
     /// Says that the list was read, once all is read that changed while it could not be.
     fn confirm(&mut self, feed: usize) {
-        if !self.synced {
+        if self.synced && self.recovered(feed) {
+            self.batch.push(Event::Confirmed(Scope::Registry));
+        }
+    }
+
+    /// The same for lists that could not be read for a while, as soon as nothing is left to be read.
+    pub(super) fn confirm_recovered(&mut self) {
+        if !self.synced || self.reading > 0 || self.plan.has_haste() || self.plan.has_turns() {
             return;
         }
-        if let Some(index) = self.feeds[feed].recovering {
-            let behind = |(service, tracked): (&ServiceId, &super::Tracked)| {
-                self.feed_of(service) == Some(feed)
-                    && tracked.error.is_none()
-                    && self.plan.seen(service) < index
-            };
-            if !self.feeds[feed].wakes.is_empty() || self.services.iter().any(behind) {
-                return;
-            }
-            self.feeds[feed].recovering = None;
-            let scope = self.feeds[feed].scope();
-            if scope != Scope::Registry {
-                self.batch.push(Event::Confirmed(scope));
+        for feed in 0..self.feeds.len() {
+            if self.feeds[feed].recovering {
+                self.confirm(feed);
             }
         }
-        self.batch.push(Event::Confirmed(Scope::Registry));
+    }
+
+    fn recovered(&mut self, feed: usize) -> bool {
+        let this = &self.feeds[feed];
+        if !this.recovering {
+            return this.error.is_none();
+        }
+        let is_due = |(service, tracked): (&ServiceId, &Tracked)| {
+            this.holds(service) && tracked.error.is_none() && self.plan.is_due(service)
+        };
+        if this.error.is_some() || !this.wakes.is_empty() || self.services.iter().any(is_due) {
+            return false;
+        }
+        let scope = this.scope();
+        self.feeds[feed].recovering = false;
+        if scope != Scope::Registry {
+            self.batch.push(Event::Confirmed(scope));
+        }
+        true
     }
 
     /// New names are read at once; those that are gone are read once more.
     fn compare_names(&mut self, feed: usize, index: u64, list: &List) {
-        let listing = self.round.as_ref().is_some_and(super::Round::is_listing);
-        let mut changed = Vec::new();
+        let listing = self.round.as_ref().is_some_and(Round::is_listing);
+        let (mut new, mut gone) = (Vec::new(), Vec::new());
         for service in &list.services {
             let tracked = self.track(service);
             if !std::mem::replace(&mut tracked.listed, true) {
-                changed.push(service.clone());
+                new.push((service.clone(), tracked.error.is_some()));
             }
         }
         let names: HashSet<&ServiceId> = list.services.iter().collect();
-        let of_feed = {
-            let feed = &self.feeds[feed];
-            move |service: &ServiceId| feed.is_all() || feed.namespace == *service.namespace()
-        };
         for (service, tracked) in &mut self.services {
-            if tracked.listed && !names.contains(service) && of_feed(service) {
+            if tracked.listed && !names.contains(service) && self.feeds[feed].holds(service) {
                 tracked.listed = false;
-                changed.push(service.clone());
+                gone.push((
+                    service.clone(),
+                    tracked.is_over() && self.plan.seen(service) >= index,
+                ));
             }
         }
-        for service in changed {
-            self.plan.need(&service, index, Haste::Now);
+        for (service, failed) in new {
             // Everything will be read as soon as all lists are.
             if !listing {
+                self.plan.need(&service, index, Haste::Now);
+            }
+            // Rights that were missing may be there again.
+            if failed {
+                self.plan.want(&service);
+            }
+        }
+        for (service, is_over) in gone {
+            if is_over && self.round.is_none() {
+                self.forget(&service);
+            } else if !listing {
+                // Also where it was read at this index: only rights that were taken make it vanish then.
+                self.plan.need(&service, index, Haste::Now);
                 self.plan.want(&service);
             }
         }
@@ -288,8 +316,8 @@ impl Session {
     /// Nothing is known of what changed: all services are read in turns.
     pub(super) fn sweep(&mut self, feed: usize, index: u64) {
         let feed = &self.feeds[feed];
-        let of_feed = |service: &ServiceId| feed.is_all() || feed.namespace == *service.namespace();
-        self.plan.need_all(index, Haste::Turn, of_feed);
+        self.plan
+            .need_all(index, Haste::Turn, |service| feed.holds(service));
     }
 
     fn list_failed(

@@ -150,7 +150,8 @@ impl Session {
             return;
         };
         let instances: Vec<Instance<'_>> = tracked
-            .body()
+            .body
+            .as_deref()
             .and_then(|body| serde_json::from_slice(body).ok())
             .unwrap_or_default();
         let allocations: Vec<(Str, u64)> = instances
@@ -201,7 +202,11 @@ impl Session {
         }
         for feed in 0..self.feeds.len() {
             let of_feed = &mut self.opinions.allocations[feed];
-            if of_feed.under_way || of_feed.due > now || self.feeds[feed].error.is_some() {
+            if of_feed.under_way || of_feed.due > now {
+                continue;
+            }
+            if self.feeds[feed].error.is_some() {
+                of_feed.due = now + INTERVAL;
                 continue;
             }
             of_feed.under_way = true;

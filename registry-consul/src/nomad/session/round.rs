@@ -67,6 +67,11 @@ impl Round {
 }
 
 impl Session {
+    /// True while what is told is part of a complete listing.
+    pub(super) fn is_round_open(&self) -> bool {
+        self.round.as_ref().is_some_and(|round| !round.is_listing())
+    }
+
     /// Begins a complete listing, in the place of one under way.
     pub(super) fn begin_round(&mut self, strong: bool, now: Instant) {
         let feeds = 0..self.feeds.len();

@@ -1,7 +1,7 @@
 //! Reads of single services: what their answers are worth, and what is told of them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Read, Session};
 use crate::error::Error;
 use crate::nomad::answer::{self, Headers};
-use crate::nomad::map::{self, Mapping};
 use crate::nomad::plan::Verdict;
-use crate::nomad::wire::Instance;
 
 /// Most removals that are remembered of one service until it is read.
 const ANNOUNCED: usize = 10_000;
@@ -39,13 +37,13 @@ pub(super) struct Tracked {
     /// The last list has it.
     pub(super) listed: bool,
     /// What was told of it last.
-    record: Option<ServiceRecord>,
+    pub(super) record: Option<ServiceRecord>,
     /// It was read once.
     known: bool,
     /// Of the last body.
     digest: u64,
     /// The last body, where opinions on instances may change without it.
-    body: Option<Bytes>,
+    pub(super) body: Option<Bytes>,
     /// Allocations of its instances and when they were registered, under the same condition.
     pub(super) allocations: Vec<(Str, u64)>,
     /// Of what was thought of them when it was told last.
@@ -78,11 +76,6 @@ impl Tracked {
             .is_some_and(|record| ids(record).any(|id| id == instance))
     }
 
-    /// The last body, where it is kept.
-    pub(super) fn body(&self) -> Option<&[u8]> {
-        self.body.as_deref()
-    }
-
     /// Notes that an instance was removed.
     pub(super) fn announce(&mut self, instance: Str, index: u64) {
         if self.announced.len() < ANNOUNCED {
@@ -91,7 +84,8 @@ impl Tracked {
     }
 }
 
-fn ids(record: &ServiceRecord) -> impl Iterator<Item = &str> {
+/// The endpoints of a record by their ids in Nomad.
+pub(super) fn ids(record: &ServiceRecord) -> impl Iterator<Item = &str> {
     record.endpoints().iter().map(|endpoint| endpoint.id())
 }
 
@@ -129,12 +123,12 @@ impl Session {
         let checked = result.and_then(|response| {
             let headers = Headers::of(&response);
             headers.check(self.config.max_stale, response.url())?;
-            if headers.index == 0 {
+            // Before it counts for anything: an answer about another service has an index all the same.
+            let instances = answer::instances(&response, &service)?.len();
+            if headers.index == 0 && instances > 0 {
                 let url = response.url().clone();
                 return Err(Error::Index { url });
             }
-            // Before it counts for anything: an answer about another service has an index all the same.
-            answer::instances(&response, &service)?;
             Ok((headers, response))
         });
         let (headers, response) = match checked {
@@ -210,6 +204,7 @@ impl Session {
     }
 
     fn accept(&mut self, service: &ServiceId, read: &Read, index: u64, response: Response, now: Instant) {
+        let in_round = self.is_round_open();
         let Some(tracked) = self.services.get_mut(service) else {
             return;
         };
@@ -227,12 +222,11 @@ impl Session {
             return;
         };
         let digest = xxh3_64(response.body());
-        let in_round = self
-            .round
-            .as_ref()
-            .is_some_and(|round| round.deadline().is_some());
         let same = tracked.known && tracked.digest == digest && tracked.announced.is_empty();
         if same && !degraded && !in_round && read.wished.is_none() {
+            if tracked.is_over() {
+                self.forget(service);
+            }
             return;
         }
         tracked.digest = digest;
@@ -252,108 +246,6 @@ impl Session {
         }
     }
 
-    /// Reads the last body again and tells what it comes to by now.
-    pub(super) fn tell_again(&mut self, service: &ServiceId, gone: Vec<Str>, wished: bool) {
-        let Some(body) = self
-            .services
-            .get(service)
-            .and_then(|tracked| tracked.body.clone())
-        else {
-            return;
-        };
-        // It was read before.
-        let Ok(instances) = serde_json::from_slice::<Vec<Instance<'_>>>(&body) else {
-            return;
-        };
-        let record = self.mapped(service, &instances);
-        self.tell(service, record, gone, wished);
-    }
-
-    fn mapped(&mut self, service: &ServiceId, instances: &[Instance<'_>]) -> ServiceRecord {
-        let mapping = Mapping {
-            region: self.config.region.as_deref().unwrap_or_default(),
-            ports: self.control.ports(),
-        };
-        let (config, opinions, feed) = (&self.config, &self.opinions, self.feed_of(service));
-        let status = |instance: &Instance<'_>| {
-            let wanted = config.has_tags(&instance.tags);
-            wanted.then(|| opinions.status(feed, instance)).flatten()
-        };
-        let (record, skipped) = map::record(service, instances, mapping, status, &mut self.interner);
-        for problem in &skipped {
-            tracing::warn!(registry = %self.control.registry(), %service, "instance left out: {problem}");
-        }
-        self.control.meter().count_skipped(skipped.len() as u64);
-        record
-    }
-
-    /// Tells what a service is now, and of what it lacks whether that was announced.
-    fn tell(&mut self, service: &ServiceId, record: ServiceRecord, gone: Vec<Str>, wished: bool) {
-        let Some(tracked) = self.services.get_mut(service) else {
-            return;
-        };
-        let empty = record.endpoints().is_empty();
-        let before = std::mem::replace(&mut tracked.record, (!empty).then(|| record.clone()));
-        let listed = tracked.listed;
-        let kept: HashSet<&str> = ids(&record).collect();
-        let gone: Vec<Str> = gone.into_iter().filter(|gone| !kept.contains(&**gone)).collect();
-        let last = |explicit| {
-            if empty {
-                Event::Delete {
-                    id: service.clone(),
-                    explicit,
-                }
-            } else {
-                Event::Apply {
-                    record: record.clone(),
-                    explicit,
-                }
-            }
-        };
-        let in_round = self
-            .round
-            .as_ref()
-            .is_some_and(|round| round.deadline().is_some());
-        if wished {
-            let scope = Scope::Service(service.clone());
-            self.batch.push(Event::Init(scope.clone()));
-            self.batch.extend((!empty).then(|| last(false)));
-            self.batch.push(Event::init_done(scope));
-        }
-        if in_round || wished {
-            // The listing takes away what it lacks.
-            self.batch.push(last(false));
-            self.batch.extend(announced(service, gone));
-        } else {
-            let lost: HashSet<&str> = before
-                .iter()
-                .flat_map(ids)
-                .filter(|id| !kept.contains(id))
-                .collect();
-            let (announced_now, earlier): (Vec<Str>, Vec<Str>) =
-                gone.into_iter().partition(|gone| lost.contains(&**gone));
-            let explicit = !lost.is_empty() && announced_now.len() == lost.len();
-            if let Some(before) = before.as_ref().filter(|_| !explicit && !announced_now.is_empty()) {
-                // Some were removed, others are merely missing.
-                self.batch.push(Event::Apply {
-                    record: without(before, &announced_now),
-                    explicit: true,
-                });
-            }
-            self.batch.push(last(explicit));
-            self.batch.extend(announced(service, earlier));
-        }
-        if empty {
-            if !in_round && !listed {
-                self.forget(service);
-            } else {
-                self.memory().known.remove(service);
-            }
-        } else {
-            self.memory().known.insert(service.clone());
-        }
-    }
-
     fn fail(&mut self, service: &ServiceId, read: &Read, error: Error, started: Instant, now: Instant) {
         self.refused_by_limit(&error, started, now);
         let (denied, broken) = (
@@ -361,6 +253,9 @@ impl Session {
             error.is_of_the_connection() || error.is_refused_by_limit(),
         );
         let error = Arc::new(RegistryError::from(error));
+        // All that is denied costs no more together than the comparison does.
+        let services = u32::try_from(self.plan.len()).unwrap_or(u32::MAX);
+        let denied_rest = DENIED.max(self.comparison_interval().saturating_mul(services));
         let feed = self.feed_of(service);
         if let Some(feed) = feed {
             if denied {
@@ -380,7 +275,7 @@ impl Session {
             .next_delay()
             .max(error.retry_after().unwrap_or_default());
         if denied {
-            rest = rest.max(DENIED);
+            rest = rest.max(denied_rest);
         }
         // A connection that breaks says nothing of a single service.
         let told = !broken || tracked.failures >= PATIENT;
@@ -405,22 +300,4 @@ impl Session {
         }
         self.end_round_if_due(now);
     }
-}
-
-/// That of what was removed nothing comes back, also of what the complete knowledge merely lacked.
-fn announced(service: &ServiceId, gone: Vec<Str>) -> Option<Event> {
-    (!gone.is_empty()).then(|| Event::Announced {
-        id: service.clone(),
-        gone,
-    })
-}
-
-fn without(record: &ServiceRecord, gone: &[Str]) -> ServiceRecord {
-    let mut endpoints = record.endpoints().clone();
-    for endpoint in record.endpoints().iter() {
-        if gone.iter().any(|gone| endpoint.id() == &**gone) {
-            endpoints.remove(endpoint);
-        }
-    }
-    ServiceRecord::new(record.meta().clone(), endpoints)
 }

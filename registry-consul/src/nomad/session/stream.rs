@@ -119,9 +119,7 @@ impl Stream {
 impl Session {
     pub(super) fn start_stream(&mut self, feed: usize, now: Instant) {
         let this = &mut self.feeds[feed];
-        // An index is needed to begin with: without one the stream tells of its past.
-        let due = self.config.events && this.index > 0 && this.error.is_none();
-        if !due || !this.stream.wake().is_some_and(|at| at <= now) {
+        if !this.may_stream() || !this.stream.wake().is_some_and(|at| at <= now) {
             return;
         }
         let (abort, registration) = AbortHandle::new_pair();
@@ -322,7 +320,8 @@ impl Session {
             index = to,
             "the event stream did not tell of a change: all services are read, and it is opened again",
         );
-        if !this.stream.is_closed() {
+        // One that is still being opened may be late for no other reason.
+        if this.stream.is_live() {
             self.close_stream(feed, now);
         }
         self.sweep(feed, to);
