@@ -4,7 +4,7 @@ mod answer;
 mod config;
 mod detector;
 #[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod map;
 mod memory;
 mod query;

@@ -30,7 +30,7 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(response: &'a Response) -> Result<T
 }
 
 /// What is wrong with an answer, without repeating a text of megabytes that stands where it does not belong.
-fn bounded(error: serde_json::Error) -> serde_json::Error {
+pub(crate) fn bounded(error: serde_json::Error) -> serde_json::Error {
     let message = error.to_string();
     let short = short(&message, 200);
     if short == message {

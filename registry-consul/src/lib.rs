@@ -1,5 +1,7 @@
-//! Consul as a registry of `registry-core`: every service of a data centre with all of its instances and their
-//! health, kept up to date by blocking queries.
+//! Consul and Nomad as registries of `registry-core`: every service of a data centre, or of a region, with all of its
+//! instances, kept up to date by blocking queries.
+//!
+//! # Consul
 //!
 //! ```text
 //!  catalog/services ──blocking──▶ which names there are (consistent read: notices a lost leader at once)
@@ -19,17 +21,45 @@
 //!   in a complete listing by consistent reads, all at once, and never service by service.
 //! - **Health** is aggregated here from node and service checks; see [`ConsulRegistry`] for the table.
 //!
-//! It needs a rustls provider to be installed at the start of `main`, for `http://` as well:
-//! `rustls::crypto::ring::default_provider().install_default()`. With ACLs the token needs `service:read` and
-//! `node:read`.
+//! With ACLs the token needs `service:read` and `node:read`.
+//!
+//! # Nomad
+//!
+//! ```text
+//!  services?namespace=NS ──blocking──▶ which names there are, and that something changed (asked of the leader)
+//!        │ new name     │ gone name: read once more     │ a change that no event tells of
+//!        ▼              ▼                               ▼
+//!  service/NAME ──read──▶ check the index ──▶ map ──▶ Apply / Delete      all services, in turns
+//!        ▲
+//!        └── event/stream ──▶ which service changed, and what was removed in so many words
+//! ```
+//!
+//! - **Every index is that of the whole table** of registrations. So an answer at some index holds everything up to it, and
+//!   a service is due while it was read at a lower one than something happened to it.
+//! - **The event stream is a trigger** and no more: it has gaps, and is silent where it is refused. Each change that the
+//!   list tells of has to be accounted for by an event; else everything is read again, at a bounded rate.
+//! - **Three or four connections are enough** for thousands of services; a server that is behind is told by its index, and
+//!   the leader is asked in its place.
+//! - **Nomad's catalogue has no health**, and keeps registrations whose allocations are gone: checks and states of
+//!   allocations can be asked for, see [`NomadRegistry`] for the table.
+//!
+//! The token needs a policy of `read` in the namespaces that are watched.
+//!
+//! # Both
+//!
+//! They need a rustls provider to be installed at the start of `main`, for `http://` as well:
+//! `rustls::crypto::ring::default_provider().install_default()`.
 //!
 //! ```no_run
-//! use registry_consul::{ConsulConfig, ConsulRegistry};
+//! use registry_consul::{ConsulConfig, ConsulRegistry, NomadConfig, NomadRegistry};
 //! use registry_core::Discovery;
 //!
 //! # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = ConsulConfig { address: Some("http://127.0.0.1:8500".to_owned()), ..ConsulConfig::default() };
-//! let discovery = Discovery::builder().registry("consul-dc1", ConsulRegistry::try_new(config)?)?.start()?;
+//! let discovery = Discovery::builder()
+//!     .registry("consul-dc1", ConsulRegistry::try_new(config)?)?
+//!     .registry("nomad", NomadRegistry::try_new(NomadConfig::default())?)?
+//!     .start()?;
 //! discovery.ready().await;
 //! if let Some(web) = discovery.snapshot().get("web.service.consul") {
 //!     println!("{} endpoints", web.routable_endpoints().count());
@@ -47,7 +77,8 @@ mod settings;
 
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
-pub use consul::fuzzing;
+pub mod fuzzing;
+
 pub use consul::{Consistency, ConsulConfig, ConsulRegistry};
 pub use error::Error;
 pub use nomad::{ChecksConfig, Ghosts, NomadConfig, NomadRegistry};

@@ -5,6 +5,8 @@ mod answer;
 mod checks;
 mod config;
 mod events;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod map;
 mod memory;
 mod plan;

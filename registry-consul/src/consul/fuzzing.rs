@@ -1,10 +1,9 @@
-//! For fuzz targets, and for tests that replay what they found: every answer that is read, from its bytes to records.
-//! No part of the API.
+//! Every answer of Consul's that is read, from its bytes to records.
 
 use std::collections::HashSet;
 
-use registry_core::fuzzing::{Target, check_error, check_message, check_record, check_same};
-use registry_core::{Interner, LONGEST_REST, PortDefaults, RegistryError, ServiceRecord};
+use registry_core::fuzzing::{check_message, check_record, check_same};
+use registry_core::{Interner, PortDefaults, ServiceRecord};
 use registry_http::Response;
 use registry_http::fuzzing::response;
 use tokio::time::Instant;
@@ -16,14 +15,7 @@ use super::map::{self, Mapping};
 use super::tracked::next_index;
 use super::wire::Instance;
 use crate::error::Error;
-
-/// The targets of this crate.
-pub const TARGETS: &[Target] = &[
-    ("consul_agent", agent),
-    ("consul_catalog", catalog),
-    ("consul_checks", checks),
-    ("consul_health", health),
-];
+use crate::fuzzing::told;
 
 /// The version of an agent.
 pub fn agent(bytes: &[u8]) {
@@ -122,8 +114,7 @@ fn mapped(instances: &[Instance<'_>], tagged_address: Option<&str>) -> (ServiceR
     map::record("web", instances, mapping, &mut Interner::default())
 }
 
-/// What an answer is read as, having checked all that holds of any: where it is refused the error is one that can be
-/// told, reading it again comes to the same, and no beginning of it is taken for the whole.
+/// As for any answer, and the index of this one can be asked with next.
 fn taken<T>(
     response: &Response,
     read: impl Fn(&Response) -> Result<T, Error>,
@@ -134,37 +125,5 @@ fn taken<T>(
         let next = next_index(asked, headers.index);
         assert!(next == 0 || (next >= asked && next == headers.index));
     }
-    told(Error::status(response));
-    let first = read(response);
-    match (first, read(response)) {
-        (Ok(first), Ok(second)) => {
-            same(&first, &second);
-            let body = response.body().trim_ascii_end();
-            let short = registry_http::fuzzing::with_body(response, &body[..body.len().saturating_sub(1)]);
-            assert!(read(&short).is_err(), "an answer that was cut short was taken");
-            Some(first)
-        }
-        (Err(first), Err(second)) => {
-            assert_eq!(first.to_string(), second.to_string());
-            told(first);
-            None
-        }
-        (first, second) => panic!("two readings differ: {:?} {:?}", first.err(), second.err()),
-    }
-}
-
-fn told(error: Error) {
-    check_message(&error.to_string());
-    let error = RegistryError::from(error);
-    check_error(&error);
-    assert!(error.retry_after().is_none_or(|asked| asked <= LONGEST_REST));
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn what_fuzzing_knows_passes() {
-        let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        registry_core::fuzzing::replay(&package.join(".."), super::TARGETS);
-    }
+    crate::fuzzing::taken(response, read, same)
 }

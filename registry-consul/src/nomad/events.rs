@@ -5,6 +5,7 @@ use serde_json::Error;
 
 use super::answer::id;
 use super::wire::Frame;
+use crate::json::bounded;
 
 /// Something happened to one instance.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(super) struct Change {
 ///
 /// Where it cannot be read, or lacks what is needed to know which service it is about: whatever it told is lost then.
 pub(super) fn read(line: &[u8]) -> Result<Vec<Change>, Error> {
-    let frame: Frame<'_> = serde_json::from_slice(line)?;
+    let frame: Frame<'_> = serde_json::from_slice(line).map_err(bounded)?;
     let of_services = frame.events.into_iter().filter(|event| event.topic == "Service");
     let changes = of_services.map(|event| {
         let missing = |what| serde::de::Error::custom(format_args!("an event of a service without {what}"));
