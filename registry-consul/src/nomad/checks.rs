@@ -191,7 +191,7 @@ mod tests {
         let (allocation, _) = checks.begin(now).unwrap();
         assert_eq!(
             checks.answered(&allocation, results(CheckResult::Success), now),
-            [service.clone()]
+            vec![service.clone()]
         );
         for _ in 0..3 {
             now += interval;

@@ -180,7 +180,7 @@ impl Session {
             What::List(asked, result) => return self.take_list(asked, result, started, now),
             What::Service(read, result) => {
                 self.reading -= 1;
-                self.take_service(*read, result, started, now);
+                self.take_service(&read, result, started, now);
             }
             What::Stream(feed, generation, streamed) => {
                 self.take_stream(feed, generation, streamed, started, now);

@@ -105,7 +105,7 @@ impl Session {
 
     pub(super) fn take_service(
         &mut self,
-        read: Read,
+        read: &Read,
         result: Result<Response, Error>,
         started: Instant,
         now: Instant,
@@ -135,12 +135,12 @@ impl Session {
             Ok(checked) => checked,
             Err(Error::Behind { .. }) if !read.leader => {
                 self.plan.failed(&read.reading);
-                self.ask_leader(&service, &read, now);
+                self.ask_leader(&service, read, now);
                 return;
             }
             Err(error) => {
                 self.plan.failed(&read.reading);
-                self.fail(&service, &read, error, started, now);
+                self.fail(&service, read, error, started, now);
                 return;
             }
         };
@@ -155,7 +155,7 @@ impl Session {
             };
             tracked.behind += 1;
             if !read.leader || tracked.behind < MOST_BEHIND {
-                self.ask_leader(&service, &read, now);
+                self.ask_leader(&service, read, now);
                 return;
             }
             // What told of it was no word of this history.
@@ -165,7 +165,7 @@ impl Session {
             let mut memory = self.memory();
             memory.high = memory.high.max(headers.index);
         }
-        self.accept(&service, &read, headers.index, response, now);
+        self.accept(&service, read, headers.index, response, now);
         self.service_in_round(&service, started, now);
     }
 
@@ -242,7 +242,12 @@ impl Session {
             self.tell_again(service, gone.into_keys().collect(), read.wished.is_some());
         } else if let Ok(instances) = answer::instances(&response, service) {
             let record = self.mapped(service, &instances);
-            self.tell(service, record, gone.into_keys().collect(), read.wished.is_some());
+            self.tell(
+                service,
+                &record,
+                gone.into_keys().collect(),
+                read.wished.is_some(),
+            );
         }
     }
 

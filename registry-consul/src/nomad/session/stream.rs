@@ -119,7 +119,7 @@ impl Stream {
 impl Session {
     pub(super) fn start_stream(&mut self, feed: usize, now: Instant) {
         let this = &mut self.feeds[feed];
-        if !this.may_stream() || !this.stream.wake().is_some_and(|at| at <= now) {
+        if !this.may_stream() || this.stream.wake().is_none_or(|at| at > now) {
             return;
         }
         let (abort, registration) = AbortHandle::new_pair();

@@ -24,7 +24,7 @@ impl Session {
             return;
         };
         let record = self.mapped(service, &instances);
-        self.tell(service, record, gone, wished);
+        self.tell(service, &record, gone, wished);
     }
 
     pub(super) fn mapped(&mut self, service: &ServiceId, instances: &[Instance<'_>]) -> ServiceRecord {
@@ -46,14 +46,14 @@ impl Session {
     }
 
     /// Tells what a service is now, and of what it lacks whether that was announced.
-    pub(super) fn tell(&mut self, service: &ServiceId, record: ServiceRecord, gone: Vec<Str>, wished: bool) {
+    pub(super) fn tell(&mut self, service: &ServiceId, record: &ServiceRecord, gone: Vec<Str>, wished: bool) {
         let Some(tracked) = self.services.get_mut(service) else {
             return;
         };
         let empty = record.endpoints().is_empty();
         let before = std::mem::replace(&mut tracked.record, (!empty).then(|| record.clone()));
         let listed = tracked.listed;
-        let kept: HashSet<&str> = ids(&record).collect();
+        let kept: HashSet<&str> = ids(record).collect();
         let gone: Vec<Str> = gone.into_iter().filter(|gone| !kept.contains(&**gone)).collect();
         let last = |explicit| {
             if empty {
@@ -76,7 +76,7 @@ impl Session {
             .collect();
         let content = |record: &ServiceRecord| record.endpoints().content_hash();
         let before_content = before.as_ref().map(content);
-        let is_new = lost.is_empty() && before_content.is_some_and(|before| before != content(&record));
+        let is_new = lost.is_empty() && before_content.is_some_and(|before| before != content(record));
         // A complete listing under way holds back what is told in it. What is lost has to wait for its end; what is merely
         // new need not, and is told in a listing of its own besides.
         if wished || (in_round && self.synced && is_new) {
