@@ -13,8 +13,8 @@ use serde::de::DeserializeSeed;
 use super::target::Target;
 use seeds::{Groups, Sink};
 
-/// Most targets of a document. A byte or two can be one, and each costs a hundred.
-const MOST_TARGETS: usize = 1_000_000;
+/// Most targets of a document, and most groups. A few bytes can be one, and each costs a hundred.
+const MOST: usize = 1_000_000;
 
 /// Most of a message that quotes a document.
 const SHOWN: usize = 500;
@@ -64,7 +64,7 @@ impl Format {
 ///
 /// Where in the document, what was found, and what was expected: what the sink says of a group as well.
 pub(crate) fn read<'a>(document: &'a [u8], format: Format, sink: &mut Sink<'_, 'a>) -> Result<(), String> {
-    read_at_most(MOST_TARGETS, document, format, sink)
+    read_at_most(MOST, document, format, sink)
 }
 
 fn read_at_most<'a>(

@@ -11,6 +11,9 @@ use super::target::Target;
 /// Longer texts are not shown whole.
 const SHOWN: usize = 100;
 
+/// Most labels of all endpoints of a document: those of a group are written once, and cost time for each of its targets.
+const MOST_LABELS: usize = 32_000_000;
+
 /// Reads documents: which labels say what, and the texts that were read before.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -49,9 +52,16 @@ impl Reading {
     ///
     /// Where in the document, what was found, and what was expected.
     pub(crate) fn document(&mut self, bytes: &[u8], format: Format) -> Result<Vec<Group>, String> {
-        let mut groups = Vec::new();
+        let (mut groups, mut left) = (Vec::new(), MOST_LABELS);
         document::read(bytes, format, &mut |raw| {
-            groups.extend(self.group(raw)?);
+            let group = self.group(raw)?;
+            let labels = group
+                .as_ref()
+                .map_or(0, |group| group.targets.len() * group.labels.len());
+            left = left
+                .checked_sub(labels)
+                .ok_or("found more labels of targets than a document may have in all")?;
+            groups.extend(group);
             Ok(())
         })?;
         Ok(groups)

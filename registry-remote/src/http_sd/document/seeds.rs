@@ -24,7 +24,7 @@ fn under(path: &Path, step: impl fmt::Display) {
 pub(super) struct Groups<'p, 's, 'de> {
     pub(super) path: &'p Path,
     pub(super) sink: &'p mut Sink<'s, 'de>,
-    /// Most targets of the document.
+    /// Most targets of the document, and most groups.
     pub(super) most: usize,
 }
 
@@ -54,6 +54,9 @@ impl<'de> Visitor<'de> for Groups<'_, '_, 'de> {
                 left: &mut left,
             };
             let read = seq.next_element_seed(group).and_then(|group| match group {
+                Some(_) if at == self.most => {
+                    Err(A::Error::custom("found one group more than a document may have"))
+                }
                 Some(group) => (self.sink)(group).map(Some).map_err(A::Error::custom),
                 None => Ok(None),
             });

@@ -149,6 +149,8 @@ fn a_document_of_few_bytes_cannot_become_many() {
         refusal.starts_with("[1].targets[1]: found one target more"),
         "{refusal}"
     );
+    let refusal = read_at_most(3, b"[{}, {}, {}, {}]", Format::Json, &mut |_| Ok(())).unwrap_err();
+    assert!(refusal.starts_with("[3]: found one group more"), "{refusal}");
     let alias = format!("- labels: {{ a: &a {} }}\n", "x".repeat(100_000));
     let bomb = alias + &"- labels: { a: *a }\n".repeat(1_000);
     assert!(groups(&bomb, Format::Yaml).is_err());

@@ -177,3 +177,21 @@ fn meta_labels_are_kept_where_that_is_wanted() {
         assert_eq!(label.map(|text| text.as_str()), kept);
     }
 }
+
+#[test]
+fn labels_of_a_group_that_cost_time_for_each_target_are_bounded() {
+    let labels: Vec<String> = (0..10_000).map(|n| format!("\"l{n}\": \"x\"")).collect();
+    let targets = vec!["\"a\""; 3_201].join(",");
+    let document = |targets: &str| {
+        let labels = labels.join(",");
+        format!(r#"[{{"targets": [{targets}], "labels": {{"job": "x", {labels}}}}}]"#)
+    };
+    let mut reading = reading(|_| {});
+    let refusal = refusal(&mut reading, &document(&targets));
+    assert!(
+        refusal.starts_with("[0]: found more labels of targets"),
+        "{refusal}"
+    );
+    let one = reading.document(document("\"a\"").as_bytes(), Format::Json);
+    assert_eq!(one.unwrap()[0].labels.len(), 10_001);
+}

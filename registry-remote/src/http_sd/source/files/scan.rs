@@ -1,6 +1,7 @@
 //! What the disk shows: which files there are, and the content of those that changed. It blocks the thread.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -68,10 +69,10 @@ impl Scan {
                 }
             };
             for path in paths {
-                let mark = marks.get(&path);
-                let seen = |_: &PathBuf| look(&path, mark, limit, now);
-                let outcome = seen(&path);
-                scan.files.entry(path).or_insert(outcome);
+                if let Entry::Vacant(place) = scan.files.entry(path) {
+                    let outcome = look(place.key(), marks.get(place.key()), limit, now);
+                    place.insert(outcome);
+                }
             }
         }
         scan
@@ -229,6 +230,45 @@ fn change(_: &Metadata) -> (u64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Looks again, and says what became of the file.
+    fn look_again(marks: &mut BTreeMap<PathBuf, Mark>, path: &Path, now: bool) -> Found {
+        let mut scan = Scan::new(&[path.to_owned()], marks, 100, now);
+        let (mark, found) = scan.files.remove(path).unwrap();
+        marks.insert(path.to_owned(), mark);
+        found
+    }
+
+    #[test]
+    fn a_file_that_changes_is_read_when_it_looks_the_same_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.json");
+        let mut marks = BTreeMap::new();
+        std::fs::write(&path, "[").unwrap();
+        // What is new is read at once, and again, as it may have been young.
+        assert!(matches!(look_again(&mut marks, &path, false), Found::Read(bytes) if bytes == b"["));
+        assert!(matches!(look_again(&mut marks, &path, false), Found::Read(_)));
+        assert!(matches!(look_again(&mut marks, &path, false), Found::Same));
+        for text in ["[{", "[{}", "[{}]"] {
+            std::fs::write(&path, text).unwrap();
+            assert!(
+                matches!(look_again(&mut marks, &path, false), Found::Unsettled),
+                "{text}"
+            );
+        }
+        assert!(matches!(look_again(&mut marks, &path, false), Found::Read(bytes) if bytes == b"[{}]"));
+        assert!(matches!(look_again(&mut marks, &path, false), Found::Same));
+        assert!(
+            matches!(look_again(&mut marks, &path, true), Found::Read(_)),
+            "whoever asks for it"
+        );
+        assert!(matches!(look_again(&mut marks, &path, false), Found::Same));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(
+            look_again(&mut marks, &path, false),
+            Found::Unreadable(_)
+        ));
+    }
 
     #[test]
     fn a_star_stands_for_any_run_of_characters() {
