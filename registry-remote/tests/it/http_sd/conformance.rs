@@ -252,7 +252,6 @@ impl World for FileWorld {
     async fn inflict(&mut self, trouble: Trouble) -> Result<(), WorldError> {
         match trouble {
             Trouble::ServerError | Trouble::CutAnswer | Trouble::Garbage | Trouble::OneService(_) => {}
-            // No file system of a test hangs, or refuses root; and a file of several that is gone says nothing any more.
             _ => return Err(WorldError::Unsupported),
         }
         self.trouble = Some(trouble);
@@ -269,7 +268,7 @@ impl World for FileWorld {
     }
 }
 
-/// What is judged by trouble alone; in a test of its own, as trouble takes time.
+/// What is judged by trouble alone.
 const SURVIVAL: [Rule; 8] = [
     Rule::DoesNotStartEmpty,
     Rule::FailureIsNotEmpty,
@@ -281,26 +280,68 @@ const SURVIVAL: [Rule; 8] = [
     Rule::NeverPanics,
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_keeps_the_rules_of_the_conformance_suite_while_all_is_well() {
+fn while_all_is_well() -> Options {
     let mut options = Options::without(&SURVIVAL);
     options.troubles.clear();
-    conformance::check(&OfPages { etag: true }, &options)
-        .await
-        .assert_passed();
+    options
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_keeps_the_rules_of_the_conformance_suite_in_trouble() {
-    let options = Options::only(&SURVIVAL);
-    conformance::check(&OfPages { etag: false }, &options)
-        .await
-        .assert_passed();
+/// In each trouble by itself; the last two together, as no watch can start in trouble that only one service has.
+fn in_each(troubles: &[Trouble]) -> impl Iterator<Item = Options> {
+    let (alone, last) = troubles.split_at(troubles.len() - 2);
+    alone.chunks(1).chain([last]).map(|troubles| {
+        let mut options = Options::only(&SURVIVAL);
+        options.troubles = troubles.to_vec();
+        options
+    })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn files_keep_the_rules_of_the_conformance_suite() {
-    let report = conformance::check(&OfFiles, &Options::default()).await;
+/// The suite in parts that are played at the same time, each in a thread and a runtime of its own: all they do is wait.
+fn check(subject: &dyn Subject, parts: impl IntoIterator<Item = Options>, skipped: &[Rule]) {
+    std::thread::scope(|threads| {
+        for options in parts {
+            threads.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(2)
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                let report = runtime.block_on(conformance::check(subject, &options));
+                report.assert_passed_but(skipped);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_page_keeps_the_rules_of_the_conformance_suite_while_all_is_well() {
+    check(&OfPages { etag: true }, [while_all_is_well()], &[]);
+}
+
+/// Where it answers that nothing changed there is no body to cut.
+#[test]
+fn a_page_keeps_the_rules_of_the_conformance_suite_in_trouble() {
+    check(&OfPages { etag: false }, in_each(Trouble::ALL), &[]);
+}
+
+#[test]
+fn files_keep_the_rules_of_the_conformance_suite_while_all_is_well() {
     // Nothing runs that could be restarted.
-    report.assert_passed_but(&[Rule::SurvivesAServerThatForgot]);
+    check(
+        &OfFiles,
+        [while_all_is_well()],
+        &[Rule::SurvivesAServerThatForgot],
+    );
+}
+
+/// No file system of a test hangs or refuses root, and a file of several that is gone says nothing any more.
+#[test]
+fn files_keep_the_rules_of_the_conformance_suite_in_trouble() {
+    let troubles = [
+        Trouble::ServerError,
+        Trouble::CutAnswer,
+        Trouble::Garbage,
+        Trouble::OneService("beta"),
+    ];
+    check(&OfFiles, in_each(&troubles), &[]);
 }
