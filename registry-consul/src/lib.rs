@@ -43,7 +43,7 @@
 //! - **Nomad's catalogue has no health**, and keeps registrations whose allocations are gone: checks and states of
 //!   allocations can be asked for, see [`NomadRegistry`] for the table.
 //!
-//! The token needs a policy of `read` in the namespaces that are watched.
+//! The token needs the capability `read-job` in the namespaces that are watched: [`NomadConfig::acl_policy`].
 //!
 //! # Both
 //!
