@@ -80,7 +80,7 @@ impl Selector {
         let any = |patterns: &[Pattern], text: &str| {
             patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(text))
         };
-        any(&self.names, meta.id().name()) && any(&self.namespaces, meta.id().namespace())
+        any(&self.names, meta.name()) && any(&self.namespaces, meta.namespace())
     }
 
     fn matches_endpoint(&self, meta: &ServiceMeta, endpoint: &Endpoint) -> bool {

@@ -8,7 +8,8 @@ use crate::text::Str;
 
 /// A template that renders a service to its hostname, such as `{name}.{namespace}.svc.cluster.local`.
 ///
-/// The variables are `name`, `namespace`, `group`, and those that the backend offers, such as `datacenter`. Letters
+/// The variables are `name`, `namespace`, `group`, and those that the backend offers, such as `datacenter`; a registry
+/// whose services have hostnames already offers `hostname`, which may stand in place of `name`. Letters
 /// are lower-cased and characters that DNS forbids become `-` (`_` stays). A variable without a value renders to
 /// nothing, and so does the dot after it.
 ///
@@ -85,9 +86,9 @@ impl FromStr for HostnameTemplate {
                 return Err(wrong(format!("found {found:?}, which no hostname contains")));
             }
         }
-        if !parts.contains(&Part::Variable("name".to_owned()))
-            && parts.iter().any(|p| matches!(p, Part::Variable(_)))
-        {
+        let tells_apart =
+            |part: &Part| matches!(part, Part::Variable(name) if name == "name" || name == "hostname");
+        if !parts.iter().any(tells_apart) && parts.iter().any(|p| matches!(p, Part::Variable(_))) {
             return Err(wrong(
                 "expected {name} in it: without it all services have one hostname".to_owned(),
             ));
@@ -117,8 +118,8 @@ impl HostnameTemplate {
                 }
                 Part::Variable(name) => {
                     let value: &str = match name.as_str() {
-                        "name" => meta.id().name(),
-                        "namespace" => meta.id().namespace(),
+                        "name" => meta.name(),
+                        "namespace" => meta.namespace(),
                         "group" => meta.id().group(),
                         other => meta.variables().get(other).map_or("", Str::as_str),
                     };

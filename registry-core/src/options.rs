@@ -180,7 +180,7 @@ fn longest_text(meta: &ServiceMeta) -> usize {
         .into_iter()
         .flat_map(|labels| labels.iter())
         .flat_map(|(key, value)| [key.len(), value.len()]);
-    let names = meta.aliases().iter().map(|alias| alias.len());
+    let names = meta.aliases().iter().chain(meta.origins()).map(|name| name.len());
     pairs
         .chain(names)
         .chain([meta.id().name().len(), meta.id().namespace().len()])

@@ -9,7 +9,9 @@ use std::sync::Arc;
 pub use builder::EndpointBuilder;
 pub(crate) use parts::EndpointParts;
 
-use super::{Address, Addresses, Attributes, EndpointPorts, Health, Labels, Locality, Place, Timestamp};
+use super::{
+    Address, Addresses, Attributes, EndpointPorts, Health, Labels, Locality, Origins, Place, Timestamp,
+};
 use crate::hash::{ContentHash, Hasher};
 use crate::text::Str;
 
@@ -26,6 +28,8 @@ pub struct Claim {
     pub last_changed: Timestamp,
     /// Which of the service's [`sources`](super::Service::sources) says so.
     pub source: u8,
+    /// Who said so to the registry, where it only passes it on.
+    pub origins: Origins,
 }
 
 /// One endpoint: an address, its ports, its health, and which registries say so.
@@ -88,6 +92,8 @@ struct Extra {
     hostname: Str,
     /// Not beside the hints of zones: they differ from one endpoint to the next, and would end the sharing there.
     node_hints: Box<[Str]>,
+    /// Those of the first claim, which is spread out in the endpoint.
+    origins: Origins,
     claims: Vec<Claim>,
 }
 
@@ -210,8 +216,15 @@ impl Endpoint {
             first_seen: self.first_seen,
             last_changed: self.last_changed,
             source: self.source,
+            origins: self.origins().clone(),
         };
         std::iter::once(first).chain(self.extra.iter().flat_map(|extra| extra.claims.iter().cloned()))
+    }
+
+    /// Who said so to the registry that is first in precedence, where that one only passes it on.
+    pub fn origins(&self) -> &Origins {
+        const NONE: &Origins = &Origins::NONE;
+        self.extra.as_ref().map_or(NONE, |extra| &extra.origins)
     }
 
     /// What the registry that said it first in precedence calls it.
@@ -219,7 +232,7 @@ impl Endpoint {
         &self.id
     }
 
-    /// The hash of its content: all but node, raw status, times and marks.
+    /// The hash of its content: all but node, raw status, times, origins and marks.
     pub fn content_hash(&self) -> ContentHash {
         let mut hasher = Hasher::new("endpoint");
         hasher.number(self.addresses().len() as u64);
@@ -271,6 +284,7 @@ impl Endpoint {
             .chain([self.attributes.longest, self.attributes.identity.len()])
             .chain([self.id.len(), self.status.len(), self.hostname().len()])
             .chain(self.node_hints().iter().map(|hint| hint.len()))
+            .chain(self.origins().iter().map(super::Origin::longest))
             .max()
             .unwrap_or(0)
     }
@@ -307,7 +321,9 @@ impl Endpoint {
     pub(crate) fn merged(&self, with: Merged) -> Self {
         let mut merged = self.clone();
         let mut claims = with.claims.into_iter();
+        let mut origins = Origins::default();
         if let Some(first) = claims.next() {
+            origins = first.origins;
             merged.id = Box::from(&*first.id);
             merged.status = first.status;
             merged.first_seen = first.first_seen;
@@ -318,6 +334,7 @@ impl Endpoint {
         merged.extra = Extra {
             hostname: with.hostname,
             node_hints: with.node_hints,
+            origins,
             claims,
         }
         .boxed();
@@ -382,12 +399,13 @@ impl PartialEq for Endpoint {
             && self.source == other.source
             && self.priority == other.priority
             && self.marks == other.marks
+            && self.origins() == other.origins()
             && claims(self) == claims(other)
             && self
                 .claims()
                 .zip(other.claims())
                 .skip(1)
-                .all(|(a, b)| a.id == b.id && a.status == b.status && a.source == b.source)
+                .all(|(a, b)| (a.id, a.status, a.source, a.origins) == (b.id, b.status, b.source, b.origins))
     }
 }
 

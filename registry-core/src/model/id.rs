@@ -187,6 +187,54 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+impl FromStr for Timestamp {
+    type Err = String;
+
+    /// Reads what [`Display`](fmt::Display) prints: RFC 3339 in UTC, with milliseconds.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("time {text:?}: expected one such as 2026-11-21T00:00:00.123Z");
+        let bytes = text.as_bytes();
+        let number = |from: usize, to: usize| {
+            let digits = bytes.get(from..to)?;
+            digits.iter().try_fold(0_u64, |number, digit| {
+                let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+                Some(number * 10 + u64::from(digit))
+            })
+        };
+        let marks = [
+            (4, b'-'),
+            (7, b'-'),
+            (10, b'T'),
+            (13, b':'),
+            (16, b':'),
+            (19, b'.'),
+            (23, b'Z'),
+        ];
+        let read = || {
+            let marked = bytes.len() == 24 && marks.iter().all(|(at, mark)| bytes[*at] == *mark);
+            let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+            let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+            let sound = (1..=12).contains(&month) && hour < 24 && minute < 60 && second < 60;
+            let days = (marked && sound && year >= 1970).then(|| days(year, month, day))?;
+            (civil(days) == (year, month, day)).then_some(())?;
+            let seconds = (days * 24 + hour) * 3600 + minute * 60 + second;
+            Some(Self(seconds * 1000 + number(20, 23)?))
+        };
+        read().ok_or_else(wrong)
+    }
+}
+
+/// The days from 1970-01-01 to a date, in the proleptic Gregorian calendar; what it gives for a day that its month does
+/// not have is another one's.
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    // As in `civil`, which is its inverse: years begin in March.
+    let year = year - u64::from(month <= 2);
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day.max(1) - 1;
+    let of_era = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    (era * 146_097 + of_era).saturating_sub(719_468)
+}
+
 impl fmt::Display for Timestamp {
     /// As RFC 3339 in UTC, with milliseconds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -231,6 +279,21 @@ mod tests {
             (1_795_219_200_123, "2026-11-21T00:00:00.123Z"),
         ] {
             assert_eq!(Timestamp::from_millis(millis).to_string(), expected);
+            assert_eq!(expected.parse(), Ok(Timestamp::from_millis(millis)));
+        }
+        for wrong in [
+            "",
+            "2026-11-21",
+            "2026-11-21T00:00:00Z",
+            "2026-02-29T00:00:00.000Z",
+            "2026-00-10T00:00:00.000Z",
+            "2026-01-00T00:00:00.000Z",
+            "1969-12-31T00:00:00.000Z",
+            "2026-11-21T24:00:00.000Z",
+            "2026-11-21T00:00:00.000+",
+            "2026-11-21T00:00:0é.00Z",
+        ] {
+            assert!(wrong.parse::<Timestamp>().is_err(), "{wrong}");
         }
     }
 

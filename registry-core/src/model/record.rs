@@ -156,6 +156,7 @@ pub struct ServiceMeta {
     labels: Labels,
     metadata: Labels,
     variables: Labels,
+    origins: Box<[Str]>,
     traffic: Traffic,
     created: Option<Timestamp>,
     resolution: Resolution,
@@ -174,6 +175,7 @@ impl ServiceMeta {
                 labels: Labels::default(),
                 metadata: Labels::default(),
                 variables: Labels::default(),
+                origins: Box::default(),
                 traffic: Traffic::default(),
                 created: None,
                 resolution: Resolution::default(),
@@ -190,6 +192,17 @@ impl ServiceMeta {
     /// What identifies it within its registry.
     pub fn id(&self) -> &ServiceId {
         &self.id
+    }
+
+    /// Its name: that of its identity, unless the registry gives it another by the variable `name`.
+    pub fn name(&self) -> &Str {
+        self.variables.get("name").unwrap_or(self.id.name())
+    }
+
+    /// Its namespace, empty where there is none: that of its identity, unless the registry gives it another by the
+    /// variable `namespace`.
+    pub fn namespace(&self) -> &Str {
+        self.variables.get("namespace").unwrap_or(self.id.namespace())
     }
 
     /// Further names that look up the same service, as the registry gives them.
@@ -222,6 +235,12 @@ impl ServiceMeta {
         &self.variables
     }
 
+    /// The ways to the registries that have it, where this one only passes on what they say: `consul-dc1`, or
+    /// `parent/consul-dc1` (see [`Behind`](crate::Behind)); empty where the registry speaks for itself. No content.
+    pub fn origins(&self) -> &[Str] {
+        &self.origins
+    }
+
     /// How traffic should be distributed.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
@@ -247,6 +266,7 @@ impl ServiceMeta {
                 && self.id == other.id
                 && self.metadata == other.metadata
                 && self.variables == other.variables
+                && self.origins == other.origins
                 && self.created == other.created
                 && self.ports == other.ports
     }
@@ -316,6 +336,13 @@ impl ServiceMetaBuilder {
         self
     }
 
+    /// The ways to the registries that have it, where this one only passes on what they say.
+    #[must_use]
+    pub fn origins(mut self, origins: impl IntoIterator<Item = Str>) -> Self {
+        self.meta.origins = origins.into_iter().collect();
+        self
+    }
+
     /// How traffic should be distributed.
     #[must_use]
     pub fn traffic(mut self, traffic: Traffic) -> Self {
@@ -341,8 +368,8 @@ impl ServiceMetaBuilder {
     pub fn build(mut self) -> Arc<ServiceMeta> {
         let meta = &mut self.meta;
         let mut hasher = Hasher::new("service meta");
-        hasher.text(meta.id.namespace());
-        hasher.text(meta.id.name());
+        hasher.text(meta.namespace());
+        hasher.text(meta.name());
         hasher.number(meta.aliases.len() as u64);
         for alias in &meta.aliases {
             hasher.text(alias);

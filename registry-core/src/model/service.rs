@@ -95,12 +95,12 @@ impl Service {
 
     /// The namespace in the registry first in precedence.
     pub fn namespace(&self) -> &Str {
-        self.meta.id().namespace()
+        self.meta.namespace()
     }
 
     /// The name in the registry first in precedence.
     pub fn name(&self) -> &Str {
-        self.meta.id().name()
+        self.meta.name()
     }
 
     /// Its ports, sorted by name.

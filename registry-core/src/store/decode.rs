@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use super::item::{
-    AddressEntry, ClaimEntry, EndpointEntry, Item, Number, Pairs, PortEntry, ServiceEntry, VipEntry,
+    AddressEntry, ClaimEntry, EndpointEntry, Item, Number, OriginEntry, Pairs, PortEntry, ServiceEntry,
+    VipEntry,
 };
 use crate::endpoint_set::EndpointSet;
 use crate::model::{
-    Address, Addresses, Attributes, Claim, Endpoint, EndpointParts, EndpointPorts, Labels, Locality, Place,
-    ServiceId, ServiceMeta, ServicePort, ServiceRecord, Timestamp, Traffic, Vip,
+    Address, Addresses, Attributes, Claim, Endpoint, EndpointParts, EndpointPorts, Labels, Locality, Origin,
+    Origins, Place, ServiceId, ServiceMeta, ServicePort, ServiceRecord, Timestamp, Traffic, Vip,
 };
 use crate::text::Str;
 
@@ -32,6 +33,8 @@ enum What {
     Unknown { kind: &'static str, number: Number },
     #[error("an endpoint of no service")]
     Orphan,
+    #[error("origins of nothing before them")]
+    NoClaim,
 }
 
 /// The records of a body.
@@ -129,6 +132,19 @@ impl Decoder {
                 }
                 let endpoint = self.endpoint(&entry)?;
                 self.endpoints.push(Arc::new(endpoint));
+            }
+            Item::ServiceOrigins(ways) => {
+                let meta = self.service.take().ok_or(What::NoClaim)?;
+                let ways: Vec<Str> = all(&ways, |way| self.text(*way))?;
+                self.service = Some(meta.to_builder().origins(ways).build());
+            }
+            Item::Origins { claim, origins } => {
+                let origins: Origins = all(&origins, |origin| self.origin(origin))?;
+                let endpoint = self.endpoints.last_mut().and_then(Arc::get_mut);
+                let set = endpoint.is_some_and(|endpoint| endpoint.set_origins(claim, origins));
+                if !set {
+                    return Err(What::NoClaim);
+                }
             }
         }
         Ok(())
@@ -239,6 +255,7 @@ impl Decoder {
             last_changed: Timestamp::from_millis(*last_changed),
             hostname: Some(hostname).filter(|hostname| !hostname.is_empty()),
             node_hints: &node_hints,
+            origins: &Origins::default(),
             claims: &claims,
             weight: *weight,
             source: *source,
@@ -262,6 +279,24 @@ impl Decoder {
             first_seen: Timestamp::from_millis(*first_seen),
             last_changed: Timestamp::from_millis(*last_changed),
             source: *source,
+            origins: Origins::default(),
+        })
+    }
+
+    fn origin(&self, entry: &OriginEntry<'_>) -> Result<Origin, What> {
+        let OriginEntry {
+            registry,
+            id,
+            status,
+            first_seen,
+            last_changed,
+        } = entry;
+        Ok(Origin {
+            registry: self.text(*registry)?,
+            id: Str::from(*id),
+            status: self.text(*status)?,
+            first_seen: Timestamp::from_millis(*first_seen),
+            last_changed: Timestamp::from_millis(*last_changed),
         })
     }
 

@@ -8,11 +8,12 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::item::{
-    AddressEntry, ClaimEntry, EndpointEntry, Item, Number, Pairs, PortEntry, ServiceEntry, VipEntry,
+    AddressEntry, ClaimEntry, EndpointEntry, Item, Number, OriginEntry, Pairs, PortEntry, ServiceEntry,
+    VipEntry,
 };
 use crate::model::{
     Address, Attributes, Claim, Endpoint, EndpointParts, EndpointPort, EndpointPorts, Labels, Locality,
-    MetaParts, Place, ServiceMeta, ServicePort, ServiceRecord, Traffic, Vip,
+    MetaParts, Origin, Origins, Place, ServiceMeta, ServicePort, ServiceRecord, Traffic, Vip,
 };
 
 /// How much is encoded before it goes to the sink.
@@ -73,6 +74,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             labels,
             metadata,
             variables,
+            origins,
             traffic,
             created,
             resolution,
@@ -98,7 +100,12 @@ impl<'a, W: Write> Encoder<'a, W> {
             created: created.map(|created| created.as_millis()),
             resolution,
         };
-        self.emit(&Item::Service(Box::new(entry)))
+        self.emit(&Item::Service(Box::new(entry)))?;
+        if origins.is_empty() {
+            return Ok(());
+        }
+        let origins = self.all(origins, |encoder, way| encoder.text(way))?;
+        self.emit(&Item::ServiceOrigins(origins))
     }
 
     fn port(&mut self, port: &'a ServicePort) -> io::Result<PortEntry> {
@@ -138,6 +145,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             last_changed,
             hostname,
             node_hints,
+            origins,
             claims,
             weight,
             source,
@@ -164,7 +172,35 @@ impl<'a, W: Write> Encoder<'a, W> {
             health,
             administrative,
         };
-        self.emit(&Item::Endpoint(entry))
+        self.emit(&Item::Endpoint(entry))?;
+        self.origins(0, origins)?;
+        let later = claims.iter().enumerate();
+        later
+            .into_iter()
+            .try_for_each(|(at, claim)| self.origins(at + 1, &claim.origins))
+    }
+
+    fn origins(&mut self, claim: usize, origins: &'a Origins) -> io::Result<()> {
+        if origins.is_empty() {
+            return Ok(());
+        }
+        let origins = self.all(origins, |encoder, origin| {
+            let Origin {
+                registry,
+                id,
+                status,
+                first_seen,
+                last_changed,
+            } = origin;
+            Ok(OriginEntry {
+                registry: encoder.text(registry)?,
+                id,
+                status: encoder.text(status)?,
+                first_seen: first_seen.as_millis(),
+                last_changed: last_changed.as_millis(),
+            })
+        })?;
+        self.emit(&Item::Origins { claim, origins })
     }
 
     fn claim(&mut self, claim: &'a Claim) -> io::Result<ClaimEntry<'a>> {
@@ -174,6 +210,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             first_seen,
             last_changed,
             source,
+            origins: _,
         } = claim;
         Ok(ClaimEntry {
             id,

@@ -1,7 +1,7 @@
 //! The whole of a state file: the line of JSON that says what it is, the body, and the checksum over both.
 //!
 //! ```text
-//!  {"format":"registry-state","version":2, … ,"length":5120,"checksum":"9f…"}   ␤ entries …
+//!  {"format":"registry-state","version":3, … ,"length":5120,"checksum":"9f…"}   ␤ entries …
 //!  └───────────────────── summed after the body ─────────────────┘           └─ blanks
 //! ```
 //!
@@ -20,7 +20,9 @@ use super::{Saved, StoreError};
 use crate::model::{RegistryId, ServiceRecord};
 
 const FORMAT: &str = "registry-state";
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
+/// The oldest version that can be read: what came since is absent there.
+const OLDEST: u64 = 2;
 /// Targets are addresses and paths; a first line that is longer than this is none of ours.
 const MAX_LINE: u64 = 1 << 20;
 const MAX_BODY: u64 = 4 << 30;
@@ -216,7 +218,7 @@ fn parse(path: &Path, line: &[u8]) -> Result<Header, StoreError> {
             expected: format!("format {FORMAT:?}"),
         });
     }
-    if version != VERSION {
+    if !(OLDEST..=VERSION).contains(&version) {
         return Err(StoreError::OtherVersion {
             path: path.to_owned(),
             found: version,

@@ -39,6 +39,15 @@ pub(super) enum Item<'a> {
     Service(Box<ServiceEntry>),
     #[serde(borrow)]
     Endpoint(EndpointEntry<'a>),
+    // Since version 3. They follow what they belong to, so that nothing is written where there is none, and a file of
+    // version 2 is one of version 3.
+    /// The ways to the registries behind the last service.
+    ServiceOrigins(Vec<Number>),
+    /// Who said so to the registry, for one claim of the last endpoint, counted from 0.
+    Origins {
+        claim: usize,
+        origins: Vec<OriginEntry<'a>>,
+    },
 }
 
 /// A service.
@@ -120,6 +129,16 @@ pub(super) struct ClaimEntry<'a> {
     pub(super) first_seen: u64,
     pub(super) last_changed: u64,
     pub(super) source: u8,
+}
+
+/// Who said so to the registry.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct OriginEntry<'a> {
+    pub(super) registry: Number,
+    pub(super) id: &'a str,
+    pub(super) status: Number,
+    pub(super) first_seen: u64,
+    pub(super) last_changed: u64,
 }
 
 // The derived code names every variant of the model's enumeration: one that is missing here does not compile.

@@ -14,7 +14,7 @@ use proptest::test_runner::TestRunner;
 use super::{Saved, Store, StoreError};
 use crate::model::EndpointParts;
 use crate::{
-    Address, Addresses, Claim, Endpoint, Health, Interner, Labels, Locality, RegistryId, Resolution,
+    Address, Addresses, Claim, Endpoint, Health, Interner, Labels, Locality, Origin, RegistryId, Resolution,
     ServiceId, ServiceMeta, ServicePort, ServiceRecord, SessionAffinity, Timestamp, Traffic, Transport, Vip,
 };
 
@@ -191,7 +191,7 @@ fn the_first_line_tells_an_operator_what_the_file_is() {
     let header: serde_json::Value = serde_json::from_str(&line).unwrap();
     for (field, value) in [
         ("format", "registry-state".into()),
-        ("version", 2.into()),
+        ("version", 3.into()),
         ("registry", "consul-dc1".into()),
         ("kind", KIND.into()),
         ("target", TARGET.into()),
@@ -209,6 +209,16 @@ fn first_line(path: &Path) -> String {
     let content = std::fs::read(path).unwrap();
     let end = content.iter().position(|byte| *byte == b'\n').unwrap();
     String::from_utf8(content[..end].to_vec()).unwrap()
+}
+
+fn origin(first_seen: u64) -> Origin {
+    Origin {
+        registry: "parent/consul".into(),
+        id: format!("web-{first_seen}").into(),
+        status: "passing".into(),
+        first_seen: Timestamp::from_millis(first_seen),
+        last_changed: Timestamp::from_millis(first_seen + 1_000),
+    }
 }
 
 /// Something in every field that there is.
@@ -232,6 +242,7 @@ fn full() -> Saved {
         .labels(labels("label"))
         .metadata(labels("metadata"))
         .variables(labels("variable"))
+        .origins(["parent/consul".into(), "vms".into()])
         .traffic(Traffic {
             session_affinity: SessionAffinity::ClientIp,
             distribution: "PreferClose".into(),
@@ -262,6 +273,7 @@ fn full() -> Saved {
         .cluster("cluster")
         .node("node")
         .hostname("hostname")
+        .origins([origin(6_000)])
         .build();
     let claim = Claim {
         id: "further".into(),
@@ -269,6 +281,7 @@ fn full() -> Saved {
         first_seen: Timestamp::from_millis(2_000),
         last_changed: Timestamp::from_millis(3_000),
         source: 2,
+        origins: [origin(8_000), origin(9_000)].into_iter().collect(),
     };
     let endpoint = Endpoint::from_parts(&EndpointParts {
         first_seen: Timestamp::from_millis(4_000),
@@ -289,7 +302,40 @@ fn another_encoding_of_the_same_is_another_version() {
     let line = first_line(&store.path(&id()));
     let (_, checksum) = line.trim_end().rsplit_once("checksum").unwrap();
     assert_eq!(
-        checksum, r#"":"0f006196c09c1cfc895f86ec218c77eb"}"#,
+        checksum, r#"":"153ebb4dc75aa86ed32a84230f8b8942"}"#,
         "where the format is another, raise the version in header.rs and put the new checksum here"
     );
+}
+
+#[test]
+fn times_of_origins_come_back_as_well() {
+    let (_directory, store) = store();
+    store.save(&id(), &full()).unwrap();
+    let restored = load(&store).unwrap().unwrap();
+    let endpoint = restored.records[0].endpoints().iter().next().unwrap();
+    let times: Vec<(u64, u64)> = endpoint
+        .claims()
+        .flat_map(|claim| claim.origins.to_vec())
+        .map(|origin| (origin.first_seen.as_millis(), origin.last_changed.as_millis()))
+        .collect();
+    assert_eq!(times, [(6_000, 7_000), (8_000, 9_000), (9_000, 10_000)]);
+}
+
+/// Written by the version before, which knew of no origins.
+#[test]
+fn a_file_of_the_version_before_is_read() {
+    let (_directory, store) = store();
+    store.save(&id(), &small()).unwrap();
+    let path = store.path(&id());
+    let content = std::fs::read(&path).unwrap();
+    let end = content.iter().position(|byte| *byte == b'\n').unwrap();
+    let line = String::from_utf8(content[..end].to_vec()).unwrap();
+    let old = line.trim_end().replace("\"version\":3", "\"version\":2");
+    let covered = &old[..old.len() - 34];
+    let mut sum = xxhash_rust::xxh3::Xxh3Default::new();
+    sum.update(&content[end + 1..]);
+    sum.update(covered.as_bytes());
+    let line = format!("{covered}{:032x}\"}}\n", sum.digest128());
+    std::fs::write(&path, [line.as_bytes(), &content[end + 1..]].concat()).unwrap();
+    assert_same(&load(&store).unwrap().unwrap(), &small());
 }

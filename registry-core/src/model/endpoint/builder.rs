@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::{Addresses, Attributes, EndpointPorts, Health, Locality, Place, Timestamp};
+use super::super::{
+    Addresses, Attributes, EndpointPorts, Health, Locality, Origin, Origins, Place, Timestamp,
+};
 use super::{Endpoint, Extra, Marks};
 use crate::text::{Interner, Str};
 
@@ -16,12 +18,13 @@ pub struct EndpointBuilder {
     place: Place,
     hostname: Str,
     node_hints: Box<[Str]>,
+    origins: Origins,
     id: Box<str>,
     status: Str,
     weight: u32,
     priority: u8,
     health: Health,
-    administrative: bool,
+    marks: Marks,
 }
 
 impl EndpointBuilder {
@@ -34,12 +37,13 @@ impl EndpointBuilder {
             place: Place::default(),
             hostname: Str::default(),
             node_hints: Box::default(),
+            origins: Origins::default(),
             id: Box::default(),
             status: Str::default(),
             weight: 1,
             priority: 0,
             health: Health::Unknown,
-            administrative: false,
+            marks: Marks::default(),
         }
     }
 
@@ -60,7 +64,15 @@ impl EndpointBuilder {
     /// Marks its health as set by an operator's hand: it counts also while the registry is stale.
     #[must_use]
     pub fn administrative(mut self, administrative: bool) -> Self {
-        self.administrative = administrative;
+        self.marks = self.marks.with(Marks::ADMINISTRATIVE, administrative);
+        self
+    }
+
+    /// Marks it as one that a registry behind this one no longer lists, and that is held back there: it is heard in the
+    /// merge where nobody has it listed, and is no content.
+    #[must_use]
+    pub fn held(mut self, held: bool) -> Self {
+        self.marks = self.marks.with(Marks::HELD, held);
         self
     }
 
@@ -155,6 +167,13 @@ impl EndpointBuilder {
         self
     }
 
+    /// Who said so to the registry, where it only passes it on.
+    #[must_use]
+    pub fn origins(mut self, origins: impl IntoIterator<Item = Origin>) -> Self {
+        self.origins = origins.into_iter().collect();
+        self
+    }
+
     /// The endpoint, first seen now.
     pub fn build(self) -> Endpoint {
         self.finish(Arc::new, Arc::new, Arc::new)
@@ -183,6 +202,7 @@ impl EndpointBuilder {
         let extra = Extra {
             hostname: self.hostname,
             node_hints: self.node_hints,
+            origins: self.origins,
             claims: Vec::new(),
         };
         let now = Timestamp::now();
@@ -200,7 +220,7 @@ impl EndpointBuilder {
             source: 0,
             priority: self.priority,
             health: self.health,
-            marks: Marks::default().with(Marks::ADMINISTRATIVE, self.administrative),
+            marks: self.marks,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::{Addresses, Attributes, EndpointPorts, Health, Place, Timestamp};
+use super::super::{Addresses, Attributes, EndpointPorts, Health, Origins, Place, Timestamp};
 use super::{Claim, Endpoint, Extra, Marks};
 use crate::text::Str;
 
@@ -20,7 +20,9 @@ pub(crate) struct EndpointParts<'a> {
     /// None where it is empty.
     pub(crate) hostname: Option<&'a Str>,
     pub(crate) node_hints: &'a [Str],
-    /// The claims after the first one, which `id`, `status`, the times and `source` are.
+    /// Those of the first claim.
+    pub(crate) origins: &'a Origins,
+    /// The claims after the first one, which `id`, `status`, the times, `source` and `origins` are.
     pub(crate) claims: &'a [Claim],
     pub(crate) weight: u32,
     pub(crate) source: u8,
@@ -49,13 +51,14 @@ impl Endpoint {
             health,
             marks,
         } = self;
-        let (hostname, node_hints, claims) = match extra.as_deref() {
+        let (hostname, node_hints, origins, claims) = match extra.as_deref() {
             Some(Extra {
                 hostname,
                 node_hints,
+                origins,
                 claims,
-            }) => (Some(hostname), &**node_hints, claims.as_slice()),
-            None => Default::default(),
+            }) => (Some(hostname), &**node_hints, origins, claims.as_slice()),
+            None => (None, Default::default(), self.origins(), Default::default()),
         };
         EndpointParts {
             addresses,
@@ -68,6 +71,7 @@ impl Endpoint {
             last_changed: *last_changed,
             hostname: hostname.filter(|hostname| !hostname.is_empty()),
             node_hints,
+            origins,
             claims,
             weight: *weight,
             source: *source,
@@ -75,6 +79,16 @@ impl Endpoint {
             health: *health,
             administrative: marks.has(Marks::ADMINISTRATIVE),
         }
+    }
+
+    /// Says who said so to the registry of a claim, counted from 0. False where there is no such claim.
+    pub(crate) fn set_origins(&mut self, claim: usize, origins: Origins) -> bool {
+        let extra = self.extra.get_or_insert_default();
+        let place = match claim.checked_sub(1) {
+            None => Some(&mut extra.origins),
+            Some(later) => extra.claims.get_mut(later).map(|claim| &mut claim.origins),
+        };
+        place.map(|place| *place = origins).is_some()
     }
 
     /// The endpoint that consists of these.
@@ -90,6 +104,7 @@ impl Endpoint {
             last_changed,
             hostname,
             node_hints,
+            origins,
             claims,
             weight,
             source,
@@ -100,6 +115,7 @@ impl Endpoint {
         let extra = Extra {
             hostname: hostname.cloned().unwrap_or_default(),
             node_hints: Box::from(*node_hints),
+            origins: Origins::clone(origins),
             claims: claims.to_vec(),
         };
         Self {

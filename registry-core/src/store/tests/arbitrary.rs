@@ -9,9 +9,9 @@ use proptest::prelude::*;
 
 use crate::model::{EndpointParts, Place};
 use crate::{
-    Address, Addresses, Attributes, Claim, Endpoint, EndpointPorts, Health, Labels, Locality, Resolution,
-    ServiceId, ServiceMeta, ServicePort, ServiceRecord, SessionAffinity, Str, Timestamp, Traffic, Transport,
-    Vip,
+    Address, Addresses, Attributes, Claim, Endpoint, EndpointPorts, Health, Labels, Locality, Origin,
+    Origins, Resolution, ServiceId, ServiceMeta, ServicePort, ServiceRecord, SessionAffinity, Str, Timestamp,
+    Traffic, Transport, Vip,
 };
 
 fn text() -> impl Strategy<Value = Str> {
@@ -59,15 +59,29 @@ fn place() -> impl Strategy<Value = Arc<Place>> {
 }
 
 fn claim() -> impl Strategy<Value = Claim> {
-    (text(), text(), time(), time(), any::<u8>()).prop_map(
-        |(id, status, first_seen, last_changed, source)| Claim {
+    (text(), text(), time(), time(), any::<u8>(), origins()).prop_map(
+        |(id, status, first_seen, last_changed, source, origins)| Claim {
             id,
             status,
             first_seen,
             last_changed,
             source,
+            origins,
         },
     )
+}
+
+fn origins() -> impl Strategy<Value = Origins> {
+    let origin = (text(), text(), text(), time(), time()).prop_map(
+        |(registry, id, status, first_seen, last_changed)| Origin {
+            registry,
+            id,
+            status,
+            first_seen,
+            last_changed,
+        },
+    );
+    vec(origin, 0..3).prop_map(Origins::from_iter)
 }
 
 fn health() -> impl Strategy<Value = Health> {
@@ -90,6 +104,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
         text(),
         text(),
         vec(text(), 0..3),
+        origins(),
         vec(claim(), 0..2),
     );
     let plain = (
@@ -103,7 +118,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     );
     (shared, own, plain).prop_map(|(shared, own, plain)| {
         let (ports, attributes, place): (Arc<EndpointPorts>, _, _) = shared;
-        let (address, others, id, status, hostname, node_hints, claims) = own;
+        let (address, others, id, status, hostname, node_hints, origins, claims) = own;
         let (first_seen, last_changed, weight, source, priority, health, administrative) = plain;
         Endpoint::from_parts(&EndpointParts {
             addresses: &Addresses::new(address, others),
@@ -116,6 +131,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
             last_changed,
             hostname: Some(&hostname).filter(|hostname| !hostname.is_empty()),
             node_hints: &node_hints,
+            origins: &origins,
             claims: &claims,
             weight,
             source,
@@ -153,10 +169,22 @@ fn meta() -> impl Strategy<Value = Arc<ServiceMeta>> {
         (text(), text(), text()).prop_map(|(group, namespace, name)| ServiceId::new(group, namespace, name));
     let vip = (text(), vec(address(), 0..3)).prop_map(|(cluster, addresses)| Vip { cluster, addresses });
     let resolution = prop::sample::select(vec![Resolution::Static, Resolution::Headless, Resolution::Dns]);
-    let lists = (vec(text(), 0..3), vec(port(), 0..3), vec(vip, 0..3));
+    let lists = (
+        vec(text(), 0..3),
+        vec(port(), 0..3),
+        vec(vip, 0..3),
+        vec(text(), 0..3),
+    );
     let pairs = (labels(), labels(), labels());
     (id, lists, pairs, traffic(), option::of(time()), resolution).prop_map(
-        |(id, (aliases, ports, addresses), (labels, metadata, variables), traffic, created, resolution)| {
+        |(
+            id,
+            (aliases, ports, addresses, origins),
+            (labels, metadata, variables),
+            traffic,
+            created,
+            resolution,
+        )| {
             ServiceMeta::builder(id)
                 .aliases(aliases)
                 .ports(ports)
@@ -164,6 +192,7 @@ fn meta() -> impl Strategy<Value = Arc<ServiceMeta>> {
                 .labels(labels)
                 .metadata(metadata)
                 .variables(variables)
+                .origins(origins)
                 .traffic(traffic)
                 .created(created)
                 .resolution(resolution)
