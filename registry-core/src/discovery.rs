@@ -18,6 +18,7 @@ pub use builder::DiscoveryBuilder;
 pub use changes::Changes;
 
 use self::keeper::Place;
+use crate::behind::InstanceId;
 use crate::cell::Cell;
 use crate::engine::Readiness;
 use crate::error::{Error, RegistryError};
@@ -99,6 +100,7 @@ pub struct Discovery {
 }
 
 pub(crate) struct Shared {
+    instance: InstanceId,
     snapshot: Cell<Snapshot>,
     revisions: watch::Sender<u64>,
     readiness: watch::Sender<Readiness>,
@@ -114,6 +116,11 @@ impl Discovery {
     /// Starts to put a discovery together.
     pub fn builder() -> DiscoveryBuilder {
         DiscoveryBuilder::default()
+    }
+
+    /// Its name, made up at its start; no other discovery has it.
+    pub fn instance(&self) -> InstanceId {
+        self.shared.instance
     }
 
     /// The newest snapshot. Never waits for a merge.

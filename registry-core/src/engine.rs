@@ -418,8 +418,7 @@ impl Engine {
         {
             if let Some(held) = self.summaries.iter_mut().find(|held| held.id == state.id) {
                 let now = state.summary();
-                changed |=
-                    now.phase != held.phase || now.known != held.known || now.warnings != held.warnings;
+                changed |= !now.same_phases(held) || now.known != held.known || now.warnings != held.warnings;
                 *held = Arc::new(now);
             }
         }
@@ -552,10 +551,11 @@ impl Engine {
             .filter_map(|claim| {
                 let state = self.registries.get(claim.slot as usize)?.as_ref()?;
                 let record = state.part(&claim.id)?;
-                if state.freshness.is_expired(&claim.id) {
+                let (freshness, origins) = (&state.freshness, record.meta().origins());
+                if freshness.is_expired(&claim.id) || freshness.is_expired_behind(origins) {
                     return None;
                 }
-                let stale = state.freshness.is_stale(&claim.id);
+                let stale = freshness.is_stale(&claim.id) || freshness.is_stale_behind(origins);
                 let claimant = Claimant {
                     registry: &state.id,
                     order: state.order,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::behind::{Behind, InstanceId};
 use crate::error::RegistryError;
 use crate::model::{ServiceId, ServiceRecord};
 use crate::text::Str;
@@ -112,6 +113,17 @@ pub enum Event {
     /// "I looked, nothing changed": renews the freshness of the scope. It does not speak for narrower scopes that
     /// were degraded since; those need a word of their own.
     Confirmed(Scope),
+    /// The registry says where it knows from itself: how the registries behind it are. It takes the place of what it
+    /// said of that before, and is a word on nothing else.
+    ///
+    /// A service is stale where all of its [origins](crate::ServiceMeta::origins) are, and the registry as soon as any
+    /// registry behind it is, at once: who says so has waited for a bound already.
+    Behind {
+        /// The discovery that the registry is, where it is one.
+        instance: Option<InstanceId>,
+        /// The registries that it watches.
+        registries: Vec<Behind>,
+    },
     /// The scope could not be read.
     Degraded {
         /// The scope.

@@ -55,6 +55,7 @@
 //! - **The result is a pure function** of what the registries say: any order of arrival gives the same hashes.
 
 mod backoff;
+mod behind;
 mod cell;
 mod counted;
 mod discovery;
@@ -87,6 +88,7 @@ mod trie;
 pub use async_trait::async_trait;
 
 pub use backoff::{Backoff, LONGEST_REST};
+pub use behind::{Behind, InstanceId};
 pub use counted::Counted;
 pub use discovery::{Changes, Discovery, DiscoveryBuilder, Latency};
 pub use endpoint_set::EndpointSet;
@@ -99,9 +101,9 @@ pub use hostname::{HostnameTemplate, Pattern, TemplateError};
 pub use merge::{Claimant, Exclusive, Fallback, MergePolicy, Union};
 pub use model::{
     Address, Addresses, AppProtocol, Attributes, Claim, Conflict, ConflictField, Endpoint, EndpointBuilder,
-    EndpointPort, EndpointPorts, Health, Labels, Locality, Place, RegistryId, RegistryIdError, Resolution,
-    Service, ServiceId, ServiceMeta, ServiceMetaBuilder, ServicePort, ServiceRecord, ServiceSource,
-    SessionAffinity, Timestamp, Traffic, Transport, Vip,
+    EndpointPort, EndpointPorts, Health, Labels, Locality, Origin, Origins, Place, RegistryId,
+    RegistryIdError, Resolution, Service, ServiceId, ServiceMeta, ServiceMetaBuilder, ServicePort,
+    ServiceRecord, ServiceSource, SessionAffinity, Timestamp, Traffic, Transport, Vip,
 };
 pub use name_hasher::{NameHash, NameHasher};
 pub use options::{Guard, Limits, Outage, RegistryOptions};

@@ -6,6 +6,7 @@ mod endpoint;
 mod health;
 mod id;
 mod labels;
+mod origin;
 mod ports;
 mod record;
 mod service;
@@ -17,6 +18,7 @@ pub(crate) use endpoint::{EndpointParts, Merged};
 pub use health::Health;
 pub use id::{RegistryId, RegistryIdError, ServiceId, Timestamp};
 pub use labels::Labels;
+pub use origin::{Origin, Origins};
 pub use ports::{EndpointPort, EndpointPorts};
 pub(crate) use record::MetaParts;
 pub use record::{

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use tokio::sync::Notify;
 
+use crate::behind::InstanceId;
 use crate::error::RegistryError;
 use crate::event::{Event, Scope};
 use crate::model::{RegistryId, ServicePort};
@@ -191,6 +192,7 @@ pub struct Control(Arc<Line>);
 
 struct Line {
     registry: RegistryId,
+    instance: InstanceId,
     ports: PortDefaults,
     meter: Arc<Meter>,
     wishes: Mutex<Vec<Pending>>,
@@ -206,12 +208,18 @@ struct Pending {
 impl Control {
     /// A line to the watch of that registry. The supervisor makes these; backends need it in their own tests.
     pub fn new(registry: RegistryId, ports: PortDefaults) -> Self {
-        Self::with_meter(registry, ports, Arc::default())
+        Self::within(InstanceId::random(), registry, ports, Arc::default())
     }
 
-    pub(crate) fn with_meter(registry: RegistryId, ports: PortDefaults, meter: Arc<Meter>) -> Self {
+    pub(crate) fn within(
+        instance: InstanceId,
+        registry: RegistryId,
+        ports: PortDefaults,
+        meter: Arc<Meter>,
+    ) -> Self {
         Self(Arc::new(Line {
             registry,
+            instance,
             ports,
             meter,
             wishes: Mutex::default(),
@@ -222,6 +230,11 @@ impl Control {
     /// The name of the registry that is watched, for logs.
     pub fn registry(&self) -> &RegistryId {
         &self.0.registry
+    }
+
+    /// The discovery that watches it: a registry that is one itself must not get back what it said.
+    pub fn instance(&self) -> InstanceId {
+        self.0.instance
     }
 
     /// Settings for ports that the registry does not name.

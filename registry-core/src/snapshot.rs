@@ -229,8 +229,8 @@ impl Snapshot {
                 (None, None) => {}
             });
         for registry in &self.registries {
-            let before = older.registry(&registry.id).map(|before| before.phase);
-            if before != Some(registry.phase) {
+            let before = older.registry(&registry.id);
+            if !before.is_some_and(|before| before.same_phases(registry)) {
                 delta.phases.push((registry.id.clone(), Some(registry.phase)));
             }
         }
@@ -267,7 +267,7 @@ pub struct Delta {
     pub updated: Vec<Arc<Service>>,
     /// Hostnames that are gone.
     pub removed: Vec<Str>,
-    /// Registries whose phase changed; `None` for those that were removed.
+    /// Registries whose phase changed, or that of a registry behind them; `None` for those that were removed.
     pub phases: Vec<(RegistryId, Option<Phase>)>,
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::behind::Lineage;
 use crate::endpoint_set::EndpointSet;
 use crate::error::{ErrorKind, RegistryError};
 use crate::event::{Event, Scope};
@@ -193,6 +194,10 @@ impl RegistryState {
                     }
                 }
                 Event::Confirmed(scope) => self.freshness.confirm(&scope, now),
+                Event::Behind { instance, registries } => self.freshness.descend(Lineage {
+                    instance,
+                    behind: registries.into(),
+                }),
                 Event::Degraded { scope, error } => self.degrade(scope, error, now),
             }
         }
@@ -509,6 +514,9 @@ impl RegistryState {
         (self.kind, self.target) = (kind, target);
         self.template = template;
         self.survival.forgive(same_target);
+        if !same_target {
+            self.freshness.descend(Lineage::default());
+        }
     }
 
     /// Begins with what was known before this start.
@@ -582,11 +590,12 @@ impl RegistryState {
             required: self.options.required,
             phase: self.freshness.phase(),
             since: self.phase_since,
-            known: self.freshness.synced(),
+            known: self.freshness.knows_all(),
             services: self.taking_part,
             endpoints: self.endpoints,
             warnings,
             domains: self.options.domains.clone(),
+            lineage: self.freshness.lineage(),
             live: self.live.clone(),
         }
     }

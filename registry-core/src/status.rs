@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::behind::{Behind, InstanceId, Lineage, StaleWays};
 use crate::error::{ErrorKind, RegistryError};
 use crate::event::Scope;
 use crate::model::{RegistryId, ServiceId, Timestamp};
 use crate::options::Outage;
 use crate::registry::{Meter, lock};
 use crate::state::Holding;
+use crate::text::Str;
 
 /// Failures in a row after which a registry, or a part of it, counts as stale before its bound has passed.
 const FAILURES: u32 = 3;
@@ -63,6 +65,15 @@ pub(crate) struct Freshness {
     expired: bool,
     /// A scope that was stale at the last tick was read since.
     mended: bool,
+    /// What the registry said of those behind it.
+    lineage: Lineage,
+    /// Of these, as of the last tick.
+    stale_ways: StaleWays,
+    /// How many of them have been stale for that long.
+    expired_ways: usize,
+    /// It said something else since.
+    retold: bool,
+    ticked: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -90,6 +101,11 @@ impl Freshness {
             keep_for: None,
             expired: false,
             mended: false,
+            lineage: Lineage::default(),
+            stale_ways: StaleWays::default(),
+            expired_ways: 0,
+            retold: false,
+            ticked: None,
         }
     }
 
@@ -173,6 +189,17 @@ impl Freshness {
         trouble.error = error;
     }
 
+    /// The registry said where it knows from.
+    pub(crate) fn descend(&mut self, lineage: Lineage) {
+        self.retold |= !self.lineage.same(&lineage);
+        self.lineage = lineage;
+    }
+
+    /// Where the registry knows from, as of now.
+    pub(crate) fn lineage(&self) -> Lineage {
+        self.lineage.seen(self.stale.is_some())
+    }
+
     /// The scope is in no trouble any more: it was read, or is gone.
     pub(crate) fn forget(&mut self, scope: &Scope) {
         let trouble = self.troubles.remove(scope);
@@ -205,7 +232,18 @@ impl Freshness {
         self.stale = stale.then(|| self.stale.unwrap_or(since));
         self.expired = expired(self.stale);
         changed |= before != (stale, self.expired);
-        let parts_are_stale = || self.troubles.values().any(|trouble| trouble.stale.is_some());
+        if std::mem::take(&mut self.retold) || before.0 != stale {
+            let ways = self.lineage().stale_ways();
+            self.stale_ways.replace(ways, now);
+            changed = true;
+        }
+        let ways = self.stale_ways.times();
+        let expired_ways = ways.filter(|since| expired(Some(*since))).count();
+        changed |= std::mem::replace(&mut self.expired_ways, expired_ways) != expired_ways;
+        self.ticked = Some(now);
+        let parts_are_stale = || {
+            self.lineage.any(Phase::Stale) || self.troubles.values().any(|trouble| trouble.stale.is_some())
+        };
         let phase = match self.confirmed {
             None => Phase::Connecting,
             Some(_) if stale || parts_are_stale() => Phase::Stale,
@@ -227,7 +265,8 @@ impl Freshness {
             .troubles
             .values()
             .map(|trouble| trouble.stale)
-            .chain([self.stale]);
+            .chain([self.stale])
+            .chain(self.stale_ways.times().map(Some));
         let ends = stale.filter_map(|stale| stale?.checked_add(self.keep_for?));
         parts
             .filter_map(|trouble| trouble.since.checked_add(self.bound))
@@ -246,6 +285,11 @@ impl Freshness {
         self.confirmed.is_some()
     }
 
+    /// Something is known, and of all registries behind it as well.
+    pub(crate) fn knows_all(&self) -> bool {
+        self.synced() && !self.lineage.any(Phase::Connecting)
+    }
+
     /// Something is known by the registry's own word.
     pub(crate) fn heard(&self) -> bool {
         self.confirmed.is_some() && !self.restored
@@ -259,6 +303,23 @@ impl Freshness {
     /// Whether what is known of a service was out of date for so long that it does not take part.
     pub(crate) fn is_expired(&self, id: &ServiceId) -> bool {
         self.expired || self.in_trouble(id, |trouble| trouble.expired)
+    }
+
+    /// As [`is_stale`](Self::is_stale), for what the registry has from others: by none of these ways is it fresh.
+    pub(crate) fn is_stale_behind(&self, origins: &[Str]) -> bool {
+        self.stale_ways.since(origins).is_some()
+    }
+
+    /// As [`is_expired`](Self::is_expired), for the same.
+    pub(crate) fn is_expired_behind(&self, origins: &[Str]) -> bool {
+        let stale_for = || {
+            Some(
+                self.ticked?
+                    .saturating_duration_since(self.stale_ways.since(origins)?),
+            )
+        };
+        let keep_for = self.keep_for.filter(|_| self.expired_ways > 0);
+        keep_for.is_some_and(|keep_for| stale_for().is_some_and(|stale| stale >= keep_for))
     }
 
     fn in_trouble(&self, id: &ServiceId, condition: impl Fn(&Trouble) -> bool) -> bool {
@@ -329,6 +390,7 @@ struct LiveState {
     repaired: u64,
     saved: Option<Timestamp>,
     save_error: Option<String>,
+    lineage: Lineage,
 }
 
 /// The last thing that went wrong.
@@ -358,6 +420,7 @@ impl Live {
         }
         state.restored = freshness.restored;
         state.stale = freshness.stale;
+        state.lineage = freshness.lineage();
         if !(state.degraded.is_empty() && freshness.failures == 0 && freshness.troubles.is_empty()) {
             state.degraded = freshness.degraded();
         }
@@ -410,6 +473,15 @@ impl Live {
         lock(&self.state).last_error = Some(error);
     }
 
+    /// Where the registry knows from.
+    pub(crate) fn lineage(&self) -> Lineage {
+        lock(&self.state).lineage.clone()
+    }
+
+    pub(crate) fn trouble(&self) -> Option<String> {
+        Some(lock(&self.state).degraded.first()?.error.clone())
+    }
+
     pub(crate) fn age(&self) -> Option<Duration> {
         lock(&self.state).confirmed.map(|confirmed| confirmed.elapsed())
     }
@@ -459,6 +531,8 @@ impl Live {
             repaired: state.repaired,
             saved: state.saved,
             save_error: state.save_error.clone(),
+            instance: state.lineage.instance,
+            behind: state.lineage.behind.to_vec(),
         }
     }
 }
@@ -481,6 +555,8 @@ pub struct RegistrySummary {
     pub(crate) endpoints: usize,
     pub(crate) warnings: Vec<String>,
     pub(crate) domains: Vec<crate::hostname::Pattern>,
+    /// As of the snapshot. Of what is shown the ages are as of now.
+    pub(crate) lineage: Lineage,
     pub(crate) live: Arc<Live>,
 }
 
@@ -500,14 +576,34 @@ impl RegistrySummary {
         self.phase
     }
 
-    /// True where the snapshot holds complete knowledge of it.
+    /// True where the snapshot holds complete knowledge of it, and of all registries behind it.
     pub fn is_known(&self) -> bool {
         self.known
+    }
+
+    /// The discovery that it is, where it is one and has said so, as of now.
+    pub fn instance(&self) -> Option<InstanceId> {
+        self.live.lineage().instance
+    }
+
+    /// The registries behind it, where it watches others itself, as of now.
+    pub fn behind(&self) -> Arc<[Behind]> {
+        self.live.lineage().behind
+    }
+
+    /// True where both are in the same phase, with the same registries behind them.
+    pub(crate) fn same_phases(&self, other: &Self) -> bool {
+        self.phase == other.phase && self.lineage.same(&other.lineage)
     }
 
     /// Time since its last confirmation, as of now; `None` where there was none.
     pub fn age(&self) -> Option<Duration> {
         self.live.age()
+    }
+
+    /// Why it cannot be read, or the first of its parts that cannot be, as of now.
+    pub fn trouble(&self) -> Option<String> {
+        self.live.trouble()
     }
 
     /// All about it, as of now.
@@ -572,6 +668,10 @@ pub struct RegistryStatus {
     pub saved: Option<Timestamp>,
     /// Why what is held could not be written to disk, or read from it.
     pub save_error: Option<String>,
+    /// The discovery that it is, where it is one.
+    pub instance: Option<InstanceId>,
+    /// The registries behind it, where it watches others itself.
+    pub behind: Vec<Behind>,
 }
 
 /// Endpoints that a registry no longer lists, in such numbers that it is not believed yet.

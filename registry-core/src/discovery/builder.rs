@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::keeper::Place;
 use super::task::Task;
 use super::{Discovery, Latency, Shared};
+use crate::behind::InstanceId;
 use crate::cell::Cell;
 use crate::engine::EngineSettings;
 use crate::error::Error;
@@ -116,6 +117,7 @@ impl DiscoveryBuilder {
         let (inputs, receiver) = mpsc::channel(64);
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
+            instance: InstanceId::random(),
             snapshot: Cell::new(Arc::default()),
             revisions: watch::Sender::new(0),
             readiness: watch::Sender::default(),

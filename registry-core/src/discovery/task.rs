@@ -281,7 +281,12 @@ impl Task {
         self.next_session += 1;
         let number = self.next_session;
         let stop = self.shared.stop.child_token();
-        let control = Control::with_meter(id.clone(), options.ports.clone(), meter.clone());
+        let control = Control::within(
+            self.shared.instance,
+            id.clone(),
+            options.ports.clone(),
+            meter.clone(),
+        );
         let supervisor = Supervisor {
             id: id.clone(),
             session: number,
