@@ -33,7 +33,6 @@ mod watch;
 mod xds;
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +42,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use registry_core::{Discovery, Timestamp};
+use registry_core::Discovery;
 use secrecy::SecretString;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -99,8 +98,6 @@ struct Api {
     stop: CancellationToken,
     /// Watches end: told to stop, or discovery ended by itself.
     closing: CancellationToken,
-    /// Tells the revisions of this process from those of the one before it.
-    epoch: u64,
     ring: Arc<Mutex<ring::Ring>>,
     watches: Arc<AtomicUsize>,
     /// Requests by route and status; both come from small sets, whatever clients send.
@@ -123,8 +120,6 @@ pub fn router(
         options,
         loopback: local.ip().to_canonical().is_loopback(),
         stop,
-        // The hasher has random keys; the time tells two processes apart even where the random source is poor.
-        epoch: RandomState::new().hash_one(Timestamp::now().as_millis()),
         ring,
         watches: Arc::default(),
         requests: Mutex::default(),

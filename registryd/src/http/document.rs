@@ -41,25 +41,29 @@ impl Document {
     }
 
     /// Adds services, separated by commas.
-    pub(super) fn services(mut self, services: Vec<Arc<Service>>) -> Self {
+    pub(super) fn services(self, services: Vec<Arc<Service>>) -> Self {
+        self.framed(services, Frame::LIST, Vec::new())
+    }
+
+    /// Adds services, each an event of its own.
+    pub(super) fn events(self, services: Vec<Arc<Service>>) -> Self {
+        self.framed(services, Frame::EVENT, Vec::new())
+    }
+
+    fn framed(mut self, services: Vec<Arc<Service>>, frame: Frame, more: Vec<u8>) -> Self {
         self.parts.push_back(Part::Services(Services {
             left: services.into_iter(),
             open: None,
             first: true,
-            more: Vec::new(),
+            frame,
+            more,
         }));
         self
     }
 
     /// Adds one service with further members, such as `,"a":1`.
-    pub(super) fn service(mut self, service: Arc<Service>, more: Vec<u8>) -> Self {
-        self.parts.push_back(Part::Services(Services {
-            left: vec![service].into_iter(),
-            open: None,
-            first: true,
-            more,
-        }));
-        self
+    pub(super) fn service(self, service: Arc<Service>, more: Vec<u8>) -> Self {
+        self.framed(vec![service], Frame::LIST, more)
     }
 
     /// Adds names, separated by commas.
@@ -146,7 +150,29 @@ struct Services {
     left: std::vec::IntoIter<Arc<Service>>,
     open: Option<Open>,
     first: bool,
+    frame: Frame,
     more: Vec<u8>,
+}
+
+/// What stands around each service.
+#[derive(Clone, Copy)]
+struct Frame {
+    before: &'static [u8],
+    between: &'static [u8],
+    after: &'static [u8],
+}
+
+impl Frame {
+    const LIST: Self = Self {
+        before: b"",
+        between: b",",
+        after: b"",
+    };
+    const EVENT: Self = Self {
+        before: b"event: service\ndata: ",
+        between: b"",
+        after: b"\n\n",
+    };
 }
 
 /// A service whose endpoints are being written.
@@ -169,6 +195,7 @@ impl Services {
                     json::rest_of_service(out, &open.service);
                     out.append(&mut self.more);
                     out.push(b'}');
+                    out.extend_from_slice(self.frame.after);
                     self.open = None;
                 }
             }
@@ -177,7 +204,10 @@ impl Services {
         let Some(service) = self.left.next() else {
             return false;
         };
-        separate(out, &mut self.first);
+        if !std::mem::take(&mut self.first) {
+            out.extend_from_slice(self.frame.between);
+        }
+        out.extend_from_slice(self.frame.before);
         json::open_service(out, &service);
         self.open = Some(Open {
             endpoints: sorted(&service).into_iter(),

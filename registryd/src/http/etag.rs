@@ -6,7 +6,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use registry_core::{RegistrySummary, Service};
+use registry_core::{Behind, RegistrySummary, Service};
 use xxhash_rust::xxh3::Xxh3Default;
 
 /// Gathers what a tag covers.
@@ -46,6 +46,15 @@ impl Tag {
     pub(super) fn registry(&mut self, registry: &RegistrySummary) {
         self.text(registry.id().as_str());
         self.text(registry.phase().as_str());
+        self.behind(&registry.behind());
+    }
+
+    fn behind(&mut self, behind: &[Behind]) {
+        for registry in behind {
+            self.text(registry.id.as_str());
+            self.text(registry.phase.as_str());
+            self.behind(&registry.behind);
+        }
     }
 
     pub(super) fn finish(self) -> Etag {

@@ -1,11 +1,12 @@
 //! The JSON of services: the same shape in lists, single answers and deltas. What is empty is left out.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use registry_core::{
-    Address, Endpoint, EndpointPorts, Labels, Locality, Phase, RegistryId, RegistrySummary, Resolution,
-    Service, ServicePort, SessionAffinity, Str, Timestamp, Traffic, Transport,
+    Address, Behind, Endpoint, EndpointPorts, InstanceId, Labels, Locality, Origin, Phase, RegistryId,
+    RegistrySummary, Resolution, Service, ServicePort, SessionAffinity, Str, Timestamp, Traffic, Transport,
 };
 use serde::{Serialize, Serializer};
 
@@ -47,19 +48,58 @@ pub(super) fn seconds(age: Option<Duration>) -> Option<f64> {
     age.map(|age| (age.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
-/// How far a registry can be trusted.
+/// How far a registry can be trusted, and those behind it in turn.
 #[derive(Serialize)]
 pub(super) struct Trust {
+    kind: Text<Str>,
     phase: &'static str,
     age_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Text<Str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<Text<InstanceId>>,
+    #[serde(skip_serializing_if = "AllBehind::is_empty")]
+    behind: AllBehind,
 }
 
 impl Trust {
     pub(super) fn of(registry: &RegistrySummary) -> Self {
+        let error = registry.trouble().filter(|_| registry.phase() != Phase::Synced);
         Self {
+            kind: Text(registry.kind().into()),
             phase: registry.phase().as_str(),
             age_s: seconds(registry.age()),
+            error: error.map(|error| Text(error.into())),
+            instance: registry.instance().map(Text),
+            behind: AllBehind(registry.behind()),
         }
+    }
+
+    fn behind(behind: &Behind) -> Self {
+        Self {
+            kind: Text(behind.kind.clone()),
+            phase: behind.phase.as_str(),
+            age_s: seconds(behind.age()),
+            error: behind.error.clone().map(Text),
+            instance: behind.instance.map(Text),
+            behind: AllBehind(behind.behind.clone()),
+        }
+    }
+}
+
+/// The registries behind another, by their names there.
+pub(super) struct AllBehind(pub(super) Arc<[Behind]>);
+
+impl AllBehind {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for AllBehind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let registries = self.0.iter();
+        serializer.collect_map(registries.map(|behind| (behind.id.as_str(), Trust::behind(behind))))
     }
 }
 
@@ -85,6 +125,8 @@ struct Port<'a> {
     transport: Option<&'static str>,
     #[serde(skip_serializing_if = "is_empty")]
     protocol: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    implicit: bool,
 }
 
 impl<'a> From<&'a ServicePort> for Port<'a> {
@@ -94,6 +136,7 @@ impl<'a> From<&'a ServicePort> for Port<'a> {
             number: port.number,
             transport: (port.transport != Transport::Tcp).then(|| port.transport.as_str()),
             protocol: &port.app_protocol,
+            implicit: port.implicit,
         }
     }
 }
@@ -200,10 +243,26 @@ impl Serialize for Metadata<'_> {
     }
 }
 
+/// By registry the ways to those behind it that have the service.
+struct Ways<'a>(&'a Service);
+
+impl Serialize for Ways<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let sources = self.0.sources().iter();
+        let passed_on = sources.filter(|source| !source.meta.origins().is_empty());
+        serializer.collect_map(passed_on.map(|source| {
+            let ways = source.meta.origins().iter().map(Str::as_str);
+            (source.registry.as_str(), ways.collect::<Vec<_>>())
+        }))
+    }
+}
+
 /// A service after its endpoints.
 #[derive(Serialize)]
 struct Tail<'a> {
     sources: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origins: Option<Ways<'a>>,
     conflicts: Vec<ConflictView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
@@ -234,6 +293,11 @@ impl<'a> Tail<'a> {
                 .iter()
                 .map(|source| source.registry.as_str())
                 .collect(),
+            origins: service
+                .sources()
+                .iter()
+                .any(|source| !source.meta.origins().is_empty())
+                .then_some(Ways(service)),
             conflicts: conflicts.collect(),
             metadata: any.then_some(Metadata(service)),
         }
@@ -275,6 +339,29 @@ struct ClaimView<'a> {
     status: Text<Str>,
     first_seen: Text<Timestamp>,
     last_changed: Text<Timestamp>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    origins: Vec<OriginView>,
+}
+
+#[derive(Serialize)]
+struct OriginView {
+    registry: Text<Str>,
+    id: Text<Str>,
+    status: Text<Str>,
+    first_seen: Text<Timestamp>,
+    last_changed: Text<Timestamp>,
+}
+
+impl From<&Origin> for OriginView {
+    fn from(origin: &Origin) -> Self {
+        Self {
+            registry: Text(origin.registry.clone()),
+            id: Text(origin.id.clone()),
+            status: Text(origin.status.clone()),
+            first_seen: Text(origin.first_seen),
+            last_changed: Text(origin.last_changed),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -323,6 +410,7 @@ impl<'a> EndpointView<'a> {
             status: Text(claim.status),
             first_seen: Text(claim.first_seen),
             last_changed: Text(claim.last_changed),
+            origins: claim.origins.iter().map(OriginView::from).collect(),
         });
         Self {
             address: Text(endpoint.address()),

@@ -12,6 +12,7 @@ pub(super) struct Query {
     pub(super) limit: Option<usize>,
     pub(super) after: Option<String>,
     pub(super) last_event_id: Option<String>,
+    pub(super) pieces: Option<bool>,
 }
 
 /// Which services are wanted. Of several hosts, registries or namespaces one is enough; labels have to match all.
@@ -69,7 +70,14 @@ pub(super) fn list(query: Option<&str>) -> Result<Query, Problem> {
 pub(super) fn watch(query: Option<&str>) -> Result<Query, Problem> {
     parse(
         query,
-        &["host", "registry", "namespace", "label", "last_event_id"],
+        &[
+            "host",
+            "registry",
+            "namespace",
+            "label",
+            "last_event_id",
+            "pieces",
+        ],
     )
 }
 
@@ -129,6 +137,11 @@ impl Query {
             "after" => {
                 once(name, self.after.is_some())?;
                 self.after = Some(value.to_ascii_lowercase());
+            }
+            "pieces" => {
+                once(name, self.pieces.is_some())?;
+                let pieces = value.parse().map_err(|_| wrong(name, value, "true or false"))?;
+                self.pieces = Some(pieces);
             }
             _ => {
                 once(name, self.last_event_id.is_some())?;

@@ -7,12 +7,12 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use registry_core::{
-    DegradedScope, HeldBack, LastError, Outage, OutageStatus, RegistryStatus, RegistrySummary, Scope,
-    ServiceId, Snapshot, Timestamp,
+    DegradedScope, HeldBack, InstanceId, LastError, Outage, OutageStatus, RegistryStatus, RegistrySummary,
+    Scope, ServiceId, Snapshot, Timestamp,
 };
 use serde::Serialize;
 
-use super::json::{self, Text};
+use super::json::{self, AllBehind, Text};
 use super::problem::Problem;
 use super::{Api, nearest, query};
 
@@ -23,6 +23,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     #[derive(Serialize)]
     struct All<'a> {
+        instance: Text<InstanceId>,
         revision: u64,
         ready: bool,
         registries: Vec<StatusView<'a>>,
@@ -31,6 +32,7 @@ pub(super) async fn list(
     query::none(query.as_deref())?;
     let status = api.discovery.status();
     Ok(answer(&All {
+        instance: Text(api.discovery.instance()),
         revision: api.discovery.snapshot().revision(),
         ready: api.discovery.readiness().ready,
         registries: status.iter().map(StatusView::of).collect(),
@@ -107,6 +109,10 @@ struct StatusView<'a> {
     repaired: u64,
     saved: Option<Text<Timestamp>>,
     save_error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<Text<InstanceId>>,
+    #[serde(skip_serializing_if = "AllBehind::is_empty")]
+    behind: AllBehind,
 }
 
 #[derive(Serialize)]
@@ -171,6 +177,8 @@ impl<'a> StatusView<'a> {
             repaired: status.repaired,
             saved: status.saved.map(Text),
             save_error: status.save_error.as_deref(),
+            instance: status.instance.map(Text),
+            behind: AllBehind(status.behind.as_slice().into()),
         }
     }
 }

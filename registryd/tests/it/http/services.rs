@@ -155,7 +155,7 @@ async fn a_service_shows_endpoints_provenance_and_conflicts() {
         (answer.status, answer.header("content-type")),
         (200, "application/json")
     );
-    let trust = json!({ "phase": "synced", "age_s": "AGE" });
+    let trust = json!({ "kind": "scripted", "phase": "synced", "age_s": "AGE" });
     let mut expected = payments();
     expected["registries"] = json!({ "vms": trust, "dc/one": trust });
     assert_eq!(redacted(answer.json()), expected);
