@@ -62,7 +62,11 @@ fn fault(case: &Case<'_>, description: &Description) -> Option<String> {
     } = description;
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     let template = default_hostname.parse::<HostnameTemplate>();
-    let names = |template: &HostnameTemplate| template.variables().any(|variable| variable == "name");
+    let names = |template: &HostnameTemplate| {
+        template
+            .variables()
+            .any(|variable| variable == "name" || variable == "hostname")
+    };
     let secrets = case.world.secrets();
     if kind.is_empty() || !kind.chars().all(word) {
         Some(format!(
