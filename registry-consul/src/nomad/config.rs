@@ -161,16 +161,19 @@ impl NomadConfig {
         if http.max_connections == CONNECTIONS {
             http.max_connections = CONNECTIONS.max(self.connections());
         }
+        // What is parked is counted here, and no more is: all else is left to reads, however few connections there are.
+        http.reserved_for_reads = http.reserved_for_reads.min(1);
         http
     }
 
     /// How many connections are needed: what is parked, and reads beside it.
     fn connections(&self) -> usize {
-        let requests = self.parked() + self.http.reserved_for_reads.max(1);
-        // The client sends a twentieth fewer requests at once than it has connections.
-        (requests..)
-            .find(|all| all - all.div_ceil(20) >= requests)
-            .unwrap_or(requests)
+        connections_for(self.parked() + self.http.reserved_for_reads.max(1))
+    }
+
+    /// The fewest that are of any use.
+    pub(super) fn fewest_connections(&self) -> usize {
+        connections_for(self.parked() + 1)
     }
 
     /// How many requests are parked: a list for each namespace, and an event stream.
@@ -254,6 +257,13 @@ impl NomadConfig {
         }
         Ok(())
     }
+}
+
+/// The client sends a twentieth fewer requests at once than it has connections.
+fn connections_for(requests: usize) -> usize {
+    (requests..)
+        .find(|all| all - all.div_ceil(20) >= requests)
+        .unwrap_or(requests)
 }
 
 #[cfg(test)]

@@ -153,15 +153,15 @@ impl Plan {
         }
     }
 
-    /// Begins the reading of the service that was compared longest ago.
-    pub(super) fn begin_comparison(&mut self) -> Option<Reading> {
+    /// Begins the reading of the service that was compared longest ago, of those that the condition holds for.
+    pub(super) fn begin_comparison(&mut self, condition: impl Fn(&ServiceId) -> bool) -> Option<Reading> {
         for _ in 0..self.ring.len() {
             let service = self.ring.pop_front()?;
             let Some(standing) = self.services.get_mut(&service) else {
                 continue;
             };
             self.ring.push_back(service.clone());
-            if !standing.reading {
+            if !standing.reading && condition(&service) {
                 return Some(Self::started(service, standing));
             }
         }

@@ -43,6 +43,9 @@ const CATCH_UP: Duration = Duration::from_millis(100);
 /// No service is compared more often than this, however few there are.
 const COMPARISON: Duration = Duration::from_secs(30);
 
+/// How long a leader whose index went back gets until it is asked for everything.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// How long no read begins after a refusal: those that wait their turn would be refused as well.
 const REFUSED: Duration = Duration::from_millis(100);
 
@@ -81,7 +84,8 @@ struct Done {
 }
 
 enum What {
-    List(Asked, Result<Response, Error>),
+    /// Without a result where it was cancelled.
+    List(Asked, Option<Result<Response, Error>>),
     Service(Box<Read>, Result<Response, Error>),
     Stream(usize, u64, Streamed),
     Opinion(opinion::Asked, opinion::Answer),
@@ -114,8 +118,7 @@ impl Session {
             .map(|name| Feed::new(name, config.events, now))
             .collect();
         let mut session = Self {
-            // What is parked, and two for reads.
-            budget: Budget::new(connections, 2 * feeds.len() + 2),
+            budget: Budget::new(connections, config.fewest_connections()),
             opinions: Opinions::new(&config, feeds.len(), now),
             queries,
             config,
@@ -206,7 +209,7 @@ impl Session {
             self.start_lists(feed, now);
             self.start_stream(feed, now);
         }
-        while self.reading < self.queries.reads() && now >= self.next_read {
+        while self.may_read() && now >= self.next_read {
             let Some(reading) = self.next_reading(now) else {
                 break;
             };
@@ -230,9 +233,20 @@ impl Session {
         }
         if self.compares() && now >= self.next_comparison {
             self.next_comparison = now + self.comparison_interval();
-            return self.plan.begin_comparison();
+            let feeds = &self.feeds;
+            return self.plan.begin_comparison(|service| {
+                let feed = feeds.iter().find(|feed| feed.holds(service));
+                feed.is_some_and(|feed| feed.error.is_none())
+            });
         }
         None
+    }
+
+    /// True where there is room for another read, and what it says would be of use: before the first complete listing, and
+    /// after the indexes went back, everything is read as soon as all lists are.
+    fn may_read(&self) -> bool {
+        let waits = self.round.as_ref().is_some_and(Round::waits_for_lists);
+        self.reading < self.queries.reads() && !waits
     }
 
     fn compares(&self) -> bool {
@@ -241,7 +255,6 @@ impl Session {
             && self.config.compare_reads_per_second > 0
             && self.plan.len() > 0
             && !self.plan.has_turns()
-            && self.feeds.iter().all(|feed| feed.error.is_none())
     }
 
     /// The time between two reads of the comparison.
@@ -283,10 +296,11 @@ impl Session {
 
     fn wake(&self, now: Instant) -> Instant {
         let mut wake = now + Duration::from_secs(60);
+        let waits = self.round.as_ref().is_some_and(Round::waits_for_lists);
         for feed in &self.feeds {
-            wake = feed.wake().map_or(wake, |at| wake.min(at));
+            wake = feed.wake(!waits).map_or(wake, |at| wake.min(at));
         }
-        if self.reading < self.queries.reads() {
+        if self.may_read() {
             if self.plan.has_haste() {
                 wake = wake.min(self.next_read);
             }
@@ -349,6 +363,13 @@ impl Session {
         }
         self.opinions.reset();
         self.begin_round(true, now);
+        // A leader that was just elected, or started again, may not have come to the end of its log yet.
+        if let Some(round) = &mut self.round {
+            round.wait();
+        }
+        for feed in &mut self.feeds {
+            feed.look_not_before(now + SETTLED);
+        }
     }
 
     fn refused_by_limit(&mut self, error: &Error, started: Instant, now: Instant) {

@@ -92,7 +92,7 @@ fn one_service_is_read_once_at_a_time_and_again_for_what_happened_meanwhile() {
     let reading = plan.begin(Haste::Now).unwrap();
     plan.need(&web, 9, Haste::Now);
     assert_eq!(plan.begin(Haste::Now), None);
-    assert_eq!(plan.begin_comparison(), None);
+    assert_eq!(plan.begin_comparison(|_| true), None);
     assert_eq!(plan.answered(&reading, 8), Verdict::Taken, "it was asked for 7");
     let reading = plan.begin(Haste::Now).unwrap();
     plan.want(&web);
@@ -121,11 +121,17 @@ fn the_comparison_goes_round_all_services() {
     plan.forget(&id("default", "db"));
     let mut seen = Vec::new();
     for index in 1..=4 {
-        let reading = plan.begin_comparison().unwrap();
+        let reading = plan.begin_comparison(|_| true).unwrap();
         assert_eq!(plan.answered(&reading, index), Verdict::Taken);
         seen.push(reading.service.name().to_string());
     }
     assert_eq!(seen, ["api", "web", "api", "web"]);
+    let not_web = |service: &ServiceId| service.name() != "web";
+    assert_eq!(
+        plan.begin_comparison(not_web).unwrap().service,
+        id("default", "api")
+    );
+    assert_eq!(plan.begin_comparison(not_web), None, "it is being read");
 }
 
 #[test]
@@ -137,8 +143,11 @@ fn services_that_come_and_go_leave_nothing_behind() {
         plan.forget(&service);
     }
     assert!(plan.ring.len() < 100, "{}", plan.ring.len());
-    assert_eq!(plan.begin_comparison().unwrap().service, id("default", "web"));
-    assert_eq!(plan.begin_comparison(), None);
+    assert_eq!(
+        plan.begin_comparison(|_| true).unwrap().service,
+        id("default", "web")
+    );
+    assert_eq!(plan.begin_comparison(|_| true), None);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{AbortHandle, Abortable};
 use registry_core::{Backoff, Event, RegistryError, Scope, ServiceId, Str};
 use registry_http::Response;
 use tokio::time::Instant;
@@ -33,7 +34,7 @@ pub(super) struct Feed {
     looking: bool,
     /// When to park for it again.
     due: Instant,
-    parked: bool,
+    parked: Option<AbortHandle>,
     backoff: Backoff,
     /// Why it cannot be read, while that is so.
     pub(super) error: Option<Arc<RegistryError>>,
@@ -57,6 +58,7 @@ pub(super) struct Asked {
     index: u64,
     /// The highest index that a leader had told of by then.
     high: u64,
+    history: u64,
 }
 
 impl Feed {
@@ -67,7 +69,7 @@ impl Feed {
             look: None,
             looking: false,
             due: now,
-            parked: false,
+            parked: None,
             backoff: Backoff::default(),
             error: None,
             recovering: false,
@@ -84,7 +86,7 @@ impl Feed {
     }
 
     /// True where the service is in its list, if it is in any.
-    fn holds(&self, service: &ServiceId) -> bool {
+    pub(super) fn holds(&self, service: &ServiceId) -> bool {
         self.is_all() || self.namespace == *service.namespace()
     }
 
@@ -102,21 +104,30 @@ impl Feed {
         self.look = Some(self.look.map_or(now, |at| at.min(now)));
     }
 
-    /// The same, unless it is known to fail and will be tried again anyway.
+    pub(super) fn look_not_before(&mut self, at: Instant) {
+        self.look = Some(self.look.map_or(at, |due| due.max(at)));
+    }
+
+    /// The same as [`look`](Self::look), unless it is known to fail and will be tried again anyway.
     pub(super) fn look_unless_failing(&mut self, now: Instant) {
         if self.error.is_none() && !self.looking {
             self.look(now);
         }
     }
 
+    /// The server counts anew: parked with an index from before, it would say nothing for long.
     pub(super) fn forget_index(&mut self) {
+        if let Some(abort) = self.parked.take() {
+            abort.abort();
+        }
+        self.looking = false;
         self.index = 0;
         self.heard.clear();
         self.wakes.clear();
     }
 
     fn may_park(&self) -> bool {
-        !self.parked && self.error.is_none() && self.index > 0
+        self.parked.is_none() && self.error.is_none() && self.index > 0
     }
 
     /// An index is needed to begin with: without one the stream tells of its past.
@@ -125,11 +136,11 @@ impl Feed {
     }
 
     /// When something is to be done next.
-    pub(super) fn wake(&self) -> Option<Instant> {
+    pub(super) fn wake(&self, may_stream: bool) -> Option<Instant> {
         let look = self.look.filter(|_| !self.looking);
         let park = self.may_park().then_some(self.due);
         let wakes = self.wakes.iter().map(|wake| wake.deadline);
-        let stream = self.stream.wake().filter(|_| self.may_stream());
+        let stream = self.stream.wake().filter(|_| may_stream && self.may_stream());
         look.into_iter().chain(park).chain(wakes).chain(stream).min()
     }
 }
@@ -144,18 +155,32 @@ impl Session {
         let high = self.memory().high;
         let this = &mut self.feeds[feed];
         let mut asked = Vec::new();
+        let (abort, registration) = AbortHandle::new_pair();
         if !this.looking && this.look.is_some_and(|at| at <= now) {
             (this.looking, this.look) = (true, None);
             asked.push(0);
         }
         if this.may_park() && this.due <= now {
-            this.parked = true;
+            this.parked = Some(abort);
             asked.push(this.index);
         }
+        let mut registration = Some(registration);
         for index in asked {
             let (queries, namespace) = (self.queries.clone(), self.feeds[feed].namespace.clone());
-            let asked = Asked { feed, index, high };
-            self.spawn(async move { What::List(asked, queries.list(&namespace, index).await) });
+            let asked = Asked {
+                feed,
+                index,
+                high,
+                history: self.history,
+            };
+            let list = async move { queries.list(&namespace, index).await };
+            match registration.take_if(|_| index > 0) {
+                Some(registration) => {
+                    let list = Abortable::new(list, registration);
+                    self.spawn(async move { What::List(asked, list.await.ok()) });
+                }
+                None => self.spawn(async move { What::List(asked, Some(list.await)) }),
+            }
         }
     }
 
@@ -163,13 +188,16 @@ impl Session {
     pub(super) fn take_list(
         &mut self,
         asked: Asked,
-        result: Result<Response, Error>,
+        result: Option<Result<Response, Error>>,
         started: Instant,
         now: Instant,
     ) -> Result<(), RegistryError> {
+        let Some(result) = result.filter(|_| asked.history == self.history) else {
+            return Ok(());
+        };
         let feed = &mut self.feeds[asked.feed];
         if asked.index > 0 {
-            feed.parked = false;
+            feed.parked = None;
         } else {
             feed.looking = false;
         }

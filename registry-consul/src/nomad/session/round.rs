@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(super) struct Round {
     /// Asks the leader for everything: it is to confirm something unlikely.
     strong: bool,
+    /// Nothing that was known before is of use: no service is read until all lists are.
+    waits: bool,
     pub(super) began: Instant,
     stage: Stage,
 }
@@ -43,6 +45,16 @@ impl Round {
     /// True before any service was asked for: whatever is new now will be asked for then.
     pub(super) fn is_listing(&self) -> bool {
         matches!(self.stage, Stage::Lists { .. })
+    }
+
+    /// Holds back all reads of services until the lists are read.
+    pub(super) fn wait(&mut self) {
+        self.waits = true;
+    }
+
+    /// True while no service is to be read.
+    pub(super) fn waits_for_lists(&self) -> bool {
+        self.waits && self.is_listing()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -78,8 +90,11 @@ impl Session {
         for feed in feeds.clone() {
             self.feeds[feed].look(now);
         }
+        // Another wish does not make what is known any better.
+        let waits = !self.synced || self.round.as_ref().is_some_and(Round::waits_for_lists);
         self.round = Some(Round {
             strong,
+            waits,
             began: now,
             stage: Stage::Lists {
                 awaited: feeds.collect(),

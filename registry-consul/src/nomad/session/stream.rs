@@ -12,6 +12,7 @@ use registry_core::{Backoff, Event};
 use registry_http::Lines;
 use tokio::time::Instant;
 
+use super::round::Round;
 use super::{Session, What};
 use crate::error::Error;
 use crate::nomad::events::{self, Change};
@@ -118,6 +119,10 @@ impl Stream {
 
 impl Session {
     pub(super) fn start_stream(&mut self, feed: usize, now: Instant) {
+        // What it tells of before that would be told before anything is known.
+        if self.round.as_ref().is_some_and(Round::waits_for_lists) {
+            return;
+        }
         let this = &mut self.feeds[feed];
         if !this.may_stream() || this.stream.wake().is_none_or(|at| at > now) {
             return;
