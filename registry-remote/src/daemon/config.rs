@@ -21,7 +21,10 @@ pub struct DaemonConfig {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Text")]
     pub silence: Duration,
-    /// The connection to the daemons: time limits, TLS, the largest state taken.
+    /// The largest state taken, in bytes of JSON: about 600 for each endpoint. What `http.max_body_bytes` limits is one
+    /// service.
+    pub max_state_bytes: u64,
+    /// The connection to the daemons: time limits, TLS, the largest service taken.
     pub http: HttpConfig,
 }
 
@@ -31,6 +34,7 @@ impl Default for DaemonConfig {
             urls: Vec::new(),
             credentials: CredentialConfig::default(),
             silence: Duration::from_secs(40),
+            max_state_bytes: 1 << 30,
             http: HttpConfig::default(),
         }
     }
@@ -50,6 +54,21 @@ impl DaemonConfig {
             return Err(Error::Config {
                 field: "urls",
                 problem: "found none, expected the URL of a daemon's API".to_owned(),
+            });
+        }
+        if self.silence < Duration::from_secs(1) {
+            return Err(Error::Config {
+                field: "silence",
+                problem: format!(
+                    "found {}, expected at least 1s, and more than the 15s after which a daemon says something",
+                    duration::format(self.silence)
+                ),
+            });
+        }
+        if self.max_state_bytes == 0 {
+            return Err(Error::Config {
+                field: "max_state_bytes",
+                problem: "found 0, expected more".to_owned(),
             });
         }
         self.http.validate()?;

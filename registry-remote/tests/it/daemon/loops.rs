@@ -1,0 +1,154 @@
+//! Daemons that read each other: found out and refused, before either takes back what it said itself.
+
+use std::time::Duration;
+
+use registry_core::{Discovery, ErrorKind, RegistryOptions, Scope};
+use registry_remote::DaemonRegistry;
+use registry_testkit::scripted::{ScriptedRegistry, Step};
+use registryd::http::HttpOptions;
+use tokio::net::TcpListener;
+
+use super::stage::{Daemon, addresses, leaf, leaf_of, merging, record, registry, status, until};
+
+/// A listener that is known before there is a daemon.
+async fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+/// A daemon with services of its own, and another one's.
+async fn daemon(name: &str, n: u8, parent: DaemonRegistry, listener: TcpListener, required: bool) -> Daemon {
+    let own = ScriptedRegistry::new([Step::list([record(name, [n])])]);
+    let options = RegistryOptions {
+        required,
+        ..merging("{hostname}")
+    };
+    let discovery = Discovery::builder()
+        .start_deadline(Duration::from_millis(500))
+        .registry_with("vms", own, merging("{name}.mesh"))
+        .and_then(|builder| builder.registry_with("other", parent, options))
+        .and_then(registry_core::DiscoveryBuilder::start)
+        .unwrap();
+    Daemon::at(listener, discovery, HttpOptions::default()).await
+}
+
+fn is_refused(discovery: &Discovery) -> bool {
+    let degraded = status(discovery).degraded;
+    degraded.iter().any(|told| {
+        told.scope == Scope::Registry
+            && told.kind == ErrorKind::Configuration
+            && told.error.contains("from this one in turn")
+    })
+}
+
+async fn all_refused(daemons: &[&Daemon]) {
+    for daemon in daemons {
+        until(&daemon.discovery, "the refusal", is_refused).await;
+    }
+}
+
+/// Each has its own service, and none that came back to it.
+fn nobody_has_an_echo(daemons: &[(&Daemon, &str, u8)]) {
+    for (daemon, name, n) in daemons {
+        let snapshot = daemon.discovery.snapshot();
+        let service = snapshot.get(name).unwrap();
+        let sources: Vec<&str> = service
+            .sources()
+            .iter()
+            .map(|source| source.registry.as_str())
+            .collect();
+        assert_eq!(
+            (addresses(&snapshot, name), sources),
+            (Some(vec![*n]), vec!["vms"]),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_daemons_that_read_each_other_refuse_each_other() {
+    for required in [false, true] {
+        let ((a_listener, a_url), (b_listener, b_url)) = (listener().await, listener().await);
+        let a = daemon("a", 1, registry([b_url]), a_listener, required).await;
+        let b = daemon("b", 2, registry([a_url]), b_listener, required).await;
+        all_refused(&[&a, &b]).await;
+        nobody_has_an_echo(&[(&a, "a.mesh", 1), (&b, "b.mesh", 2)]);
+        // It stays so: the one that refuses is still seen by the other.
+        tokio::time::sleep(super::stage::KEEPALIVE * 3).await;
+        all_refused(&[&a, &b]).await;
+        nobody_has_an_echo(&[(&a, "a.mesh", 1), (&b, "b.mesh", 2)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_daemons_in_a_ring_are_found_out_and_recover_when_it_is_cut() {
+    let ((a_listener, a_url), (b_listener, b_url), (c_listener, c_url)) =
+        (listener().await, listener().await, listener().await);
+    let a = daemon("a", 1, registry([b_url]), a_listener, false).await;
+    let b = daemon("b", 2, registry([c_url]), b_listener, false).await;
+    let c = daemon("c", 3, registry([a_url]), c_listener, false).await;
+    let all = [(&a, "a.mesh", 1), (&b, "b.mesh", 2), (&c, "c.mesh", 3)];
+    all_refused(&[&a, &b, &c]).await;
+    nobody_has_an_echo(&all);
+
+    c.discovery.remove("other".parse().unwrap()).await.unwrap();
+    until(&a.discovery, "services of the others", |a| {
+        let snapshot = a.snapshot();
+        addresses(&snapshot, "b.mesh") == Some(vec![2]) && addresses(&snapshot, "c.mesh") == Some(vec![3])
+    })
+    .await;
+    assert!(!is_refused(&a.discovery) && !is_refused(&b.discovery));
+    nobody_has_an_echo(&all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_before_the_ring_closed_stays() {
+    let ((a_listener, a_url), (b, _b_handle)) =
+        (listener().await, Daemon::scripted([record("b", [2])]).await);
+    let a = daemon("a", 1, registry([b.url()]), a_listener, false).await;
+    until(&a.discovery, "what the other has", |a| {
+        addresses(&a.snapshot(), "b.mesh") == Some(vec![2])
+    })
+    .await;
+    let other = registry([a_url]);
+    b.discovery
+        .add(
+            "other".parse().unwrap(),
+            std::sync::Arc::new(other),
+            merging("{hostname}"),
+        )
+        .await
+        .unwrap();
+    all_refused(&[&a, &b]).await;
+    assert_eq!(addresses(&a.discovery.snapshot(), "b.mesh"), Some(vec![2]));
+    nobody_has_an_echo(&[(&a, "a.mesh", 1), (&b, "b.mesh", 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_does_not_read_itself() {
+    let (own_listener, own_url) = listener().await;
+    let (other, _handle) = Daemon::scripted([record("b", [2])]).await;
+    let alone = leaf([own_url.clone()]);
+    let alone = Daemon::at(own_listener, alone, HttpOptions::default()).await;
+    until(&alone.discovery, "the refusal", |alone| {
+        let degraded = status(alone).degraded;
+        degraded
+            .iter()
+            .any(|told| told.kind == ErrorKind::Configuration && told.error.contains("daemon itself"))
+    })
+    .await;
+    alone.end().await;
+
+    // One URL too many is passed over, and so is one that leads to the same parent twice.
+    let (own_listener, own_url) = listener().await;
+    let leaf = leaf_of(registry([
+        own_url,
+        other.url(),
+        other.url().replace("127.0.0.1", "localhost"),
+    ]));
+    let leaf = Daemon::at(own_listener, leaf, HttpOptions::default()).await;
+    leaf.discovery.ready().await;
+    assert_eq!(addresses(&leaf.discovery.snapshot(), "b.mesh"), Some(vec![2]));
+    assert_eq!(status(&leaf.discovery).instance, Some(other.discovery.instance()));
+}
