@@ -112,6 +112,10 @@ impl Session {
             };
         };
         self.troubled(&error);
+        if !self.source.is_remote() {
+            // What could be read has been, and is read again when it changes.
+            self.wished = self.wished.map(|_| Closely::Glance);
+        }
         // What was never read may have said something before this watch began, of any service.
         if self.dirty && (look.complete || self.listed) {
             return self.listing(Some(error));
@@ -122,16 +126,15 @@ impl Session {
     /// When to look again.
     fn plan(&mut self, look: &Look, now: Instant) {
         self.rest_until = None;
-        if look.trouble.is_some() {
-            self.next_look = now + self.backoff.next_delay();
-            return;
+        if look.trouble.is_none() {
+            self.backoff.reset();
         }
-        self.backoff.reset();
         self.next_look = now
-            + if self.source.is_remote() {
-                self.interval * 9 / 10 + self.jitter.next_delay()
-            } else {
-                self.interval.min(GLANCE)
+            + match look.trouble {
+                // Who mends a file waits for it to be seen.
+                _ if !self.source.is_remote() => self.interval.min(GLANCE),
+                Some(_) => self.backoff.next_delay(),
+                None => self.interval * 9 / 10 + self.jitter.next_delay(),
             };
     }
 
