@@ -1,6 +1,7 @@
 //! The requests that the registry sends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use registry_core::{Control, ServiceId, duration};
 use registry_http::{
@@ -13,6 +14,9 @@ use crate::error::Error;
 
 /// Reads under way at once, over HTTP/1.1 and over HTTP/2.
 const READS: (usize, usize) = (4, 16);
+
+/// What time a parked list has beyond its wait and the sixteenth of it that servers add.
+const SLACK: Duration = Duration::from_secs(8);
 
 /// Allocations on one page.
 const PAGE: &str = "500";
@@ -81,7 +85,9 @@ impl Queries {
         let request = request
             .with_query("index", index.to_string())
             .with_query("wait", duration::format(wait))
-            .with_wait(wait);
+            .with_wait(wait)
+            // A server that says nothing is noticed before what is known by it has become too old.
+            .with_deadline(wait + wait / 16 + SLACK);
         self.send(request).await
     }
 

@@ -40,9 +40,6 @@ const BATCH: usize = 1024;
 /// are late.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
-/// No service is compared more often than this, however few there are.
-const COMPARISON: Duration = Duration::from_secs(30);
-
 /// How long a leader whose index went back gets until it is asked for everything.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -133,7 +130,7 @@ impl Session {
             retries: BinaryHeap::new(),
             next_read: now,
             next_turn: now,
-            next_comparison: now + COMPARISON,
+            next_comparison: now,
             history: 0,
             round: None,
             synced: false,
@@ -257,10 +254,10 @@ impl Session {
             && !self.plan.has_turns()
     }
 
-    /// The time between two reads of the comparison.
+    /// The time between two reads of the comparison. None is read more often than its list, however few there are.
     fn comparison_interval(&self) -> Duration {
         let services = u32::try_from(self.plan.len()).unwrap_or(u32::MAX).max(1);
-        per_second(self.config.compare_reads_per_second).max(COMPARISON / services)
+        per_second(self.config.compare_reads_per_second).max(self.config.wait / services)
     }
 
     fn read(&mut self, reading: Reading) {
