@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use crate::{credential::basic_header, error::Error, request::Request};
 
 /// Query keys whose values are not shown; some servers take a token there.
-const SECRET_KEYS: [&str; 8] = [
+const SECRET_KEYS: [&str; 13] = [
     "token",
     "access_token",
     "secret",
@@ -19,6 +19,12 @@ const SECRET_KEYS: [&str; 8] = [
     "api_key",
     "apikey",
     "x-consul-token",
+    // Signed URLs of object stores: who has one may read.
+    "sig",
+    "signature",
+    "x-amz-signature",
+    "x-amz-security-token",
+    "x-goog-signature",
 ];
 
 /// RFC 3986's unreserved characters stay, all others are encoded.
@@ -309,6 +315,11 @@ mod tests {
         assert_eq!(
             RedactedUrl(url).to_string(),
             "http://h/v1?index=4&Token=***&wait=1s"
+        );
+        let signed = Url::parse("http://h/sd.json?X-Amz-Date=1&X-Amz-Signature=abc").unwrap();
+        assert_eq!(
+            RedactedUrl(signed).to_string(),
+            "http://h/sd.json?X-Amz-Date=1&X-Amz-Signature=***"
         );
     }
 }

@@ -211,10 +211,16 @@ fn the_defaults_are_a_configuration_and_the_schema_knows_its_fields() {
         printed(&defaults)
     );
     let registry = &schema["$defs"]["RegistryConfig"];
-    assert_eq!(
-        registry["oneOf"],
-        serde_json::json!([{ "required": ["file"] }, { "required": ["consul"] }, { "required": ["eureka"] },
-            { "required": ["kubernetes"] }])
-    );
+    let kinds = [
+        "file",
+        "consul",
+        "nomad",
+        "eureka",
+        "kubernetes",
+        "http_sd",
+        "registryd",
+    ];
+    let one_of = kinds.map(|kind| serde_json::json!({ "required": [kind] }));
+    assert_eq!(registry["oneOf"], Value::from(one_of.to_vec()));
     assert!(registry["properties"]["port_number"]["description"].is_string());
 }
