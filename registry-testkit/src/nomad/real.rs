@@ -92,6 +92,8 @@ impl RealNomad {
                 "Timeout": 1_000_000_000_u64,
             }]);
             task["Driver"] = json!("raw_exec");
+            // It is killed beyond that.
+            task["Resources"]["MemoryMB"] = json!(128);
             let arguments = [
                 "-m",
                 "http.server",
