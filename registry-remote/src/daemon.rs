@@ -2,6 +2,8 @@
 
 mod config;
 mod events;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod lineage;
 mod map;
 mod session;

@@ -2,10 +2,11 @@
 
 use registry_core::fuzzing::Target;
 
+pub use crate::daemon::fuzzing::events as daemon_events;
 pub use crate::http_sd::fuzzing::document as http_sd;
 
 /// The targets of this crate.
-pub const TARGETS: &[Target] = &[("http_sd", http_sd)];
+pub const TARGETS: &[Target] = &[("daemon_events", daemon_events), ("http_sd", http_sd)];
 
 #[cfg(test)]
 mod tests {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use registry_core::{
     Address, Addresses, Behind, Endpoint, Health, InstanceId, Interner, Labels, Locality, Origin, Phase,
-    RegistryId, Resolution, ServiceId, ServiceMeta, ServicePort, ServiceRecord, SessionAffinity, Str,
-    Timestamp, Traffic, Transport, Vip, short,
+    RegistryId, RegistryIdError, Resolution, ServiceId, ServiceMeta, ServicePort, ServiceRecord,
+    SessionAffinity, Str, Timestamp, Traffic, Transport, Vip, short,
 };
 use tokio::time::Instant;
 
@@ -39,7 +39,7 @@ impl Mapper {
         let name = || serde_json::from_slice::<wire::Named<'_>>(line).ok();
         let id = |named: wire::Named<'_>| identity(&named.hostname.0);
         let service: wire::Service<'_> =
-            serde_json::from_slice(line).map_err(|error| (name().map(id), error.to_string()))?;
+            serde_json::from_slice(line).map_err(|error| (name().map(id), told(&error)))?;
         let unreadable = |problem| (Some(identity(&service.hostname.0)), problem);
         let meta = self.meta(&service).map_err(unreadable)?;
         let endpoints: Result<Vec<Endpoint>, String> = service
@@ -168,6 +168,10 @@ impl Mapper {
         for source in &endpoint.sources {
             self.origins(source, &mut origins)?;
         }
+        let source = endpoint
+            .sources
+            .first()
+            .ok_or("found no sources, expected at least one")?;
         let text = &mut self.interner;
         let locality = Locality {
             region: text.text(&endpoint.locality.region.0),
@@ -188,14 +192,14 @@ impl Mapper {
             .identity(text.text(&endpoint.identity.0))
             .hints(endpoint.hints.iter().map(|hint| text.text(&hint.0)))
             .node_hints(endpoint.node_hints.iter().map(|hint| text.text(&hint.0)))
-            .origins(origins);
-        if let Some(source) = endpoint.sources.first() {
+            .origins(origins)
             // Two registries may call two endpoints at one address the same.
-            built = built
-                .id(format!("{}/{}", source.registry.0, source.id.0))
-                .status(text.text(&source.status.0));
-        }
+            .id(format!("{}/{}", source.registry.0, source.id.0))
+            .status(text.text(&source.status.0));
         for (name, number) in &endpoint.ports.0 {
+            if *number == 0 {
+                return Err(format!("port {:?}: 0, expected more", short(&name.0, 100)));
+            }
             built = built.port(text.text(&name.0), *number);
         }
         for (key, value) in &endpoint.labels.0 {
@@ -251,32 +255,37 @@ fn behind_at(registries: &wire::Registries<'_>, now: Instant, tiers: usize) -> R
     };
     let registries = registries.0.iter();
     registries
-        .map(|(id, told)| {
-            let id: RegistryId = id.0.parse().map_err(|error| format!("{error}"))?;
+        .map(|(id, said)| {
+            let id: RegistryId = id.0.parse().map_err(|error: RegistryIdError| told(&error))?;
             let phase = Phase::ALL
                 .into_iter()
-                .find(|phase| phase.as_str() == told.phase.0);
+                .find(|phase| phase.as_str() == said.phase.0);
             let expected = "connecting, synced or stale";
-            let phase = phase.ok_or_else(|| unexpected("phase", &told.phase.0, expected))?;
-            let instance = told
+            let phase = phase.ok_or_else(|| unexpected("phase", &said.phase.0, expected))?;
+            let instance = said
                 .instance
                 .as_ref()
                 .map(|text| parse::<InstanceId>(text))
                 .transpose()?;
             Ok(Behind {
                 said: now,
-                age: told.age_s.and_then(|age| Duration::try_from_secs_f64(age).ok()),
-                error: told.error.as_ref().map(|error| short(&error.0, MESSAGE).into()),
+                age: said.age_s.and_then(|age| Duration::try_from_secs_f64(age).ok()),
+                error: said.error.as_ref().map(|error| short(&error.0, MESSAGE).into()),
                 instance,
-                behind: behind_at(&told.behind, now, tiers)?.into(),
-                ..Behind::new(id, short(&told.kind.0, 63), phase)
+                behind: behind_at(&said.behind, now, tiers)?.into(),
+                ..Behind::new(id, short(&said.kind.0, 63), phase)
             })
         })
         .collect()
 }
 
 fn parse<T: FromStr<Err = String>>(text: &Text<'_>) -> Result<T, String> {
-    text.0.parse().map_err(|problem: String| short(&problem, 300))
+    text.0.parse().map_err(|problem: String| told(&problem))
+}
+
+/// The message of an error that quotes what was found, however long that is.
+pub(super) fn told(error: &impl std::fmt::Display) -> String {
+    short(&error.to_string(), MESSAGE)
 }
 
 fn unexpected(what: &str, found: &str, expected: &str) -> String {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use registry_core::{
-    Backoff, Behind, Control, ErrorKind, Event, InstanceId, LONGEST_REST, RegistryError, Resync, Scope,
+    Backoff, Behind, Control, ErrorKind, Event, InstanceId, LONGEST_REST, RegistryError, Resync, Scope, short,
 };
 use registry_http::{Credential, FailOver, HttpClient, Lane, Lines, Opened, Placement, Request};
 use tokio::time::Instant;
@@ -362,8 +362,9 @@ impl Session {
             Err((None, problem)) => return Err(self.document(problem)),
             Err((Some(id), problem)) => {
                 self.control.meter().count_skipped(1);
-                let message = format!("{}: service {id}: {problem}", line.lines.url());
-                tracing::warn!(registry = %self.control.registry(), %id, problem, "a service cannot be read; what it had stays");
+                let name = short(id.name(), 300);
+                let message = format!("{}: service {name}: {problem}", line.lines.url());
+                tracing::warn!(registry = %self.control.registry(), service = name, problem, "a service cannot be read; what it had stays");
                 Err((id, Arc::new(RegistryError::new(ErrorKind::Malformed, message))))
             }
         };
@@ -389,7 +390,7 @@ impl Session {
             UnderWay::Change(change) => (change.revision, change.services),
         };
         if end.services != count || id != Some(revision.to_string().as_str()) {
-            let (id, said) = (id.unwrap_or_default(), end.services);
+            let (id, said) = (short(id.unwrap_or_default(), 100), end.services);
             let problem = format!(
                 "found the end {id:?} of {said} services, expected {revision} and the {count} that were told"
             );
@@ -472,7 +473,7 @@ impl Session {
     // === errors ===
 
     fn read<'a, T: serde::Deserialize<'a>>(&self, what: &str, data: &'a [u8]) -> Result<T, RegistryError> {
-        serde_json::from_slice(data).map_err(|error| self.document(format!("{what}: {error}")))
+        serde_json::from_slice(data).map_err(|error| self.document(format!("{what}: {}", map::told(&error))))
     }
 
     fn document(&self, problem: impl Into<String>) -> RegistryError {
@@ -501,7 +502,7 @@ pub(super) async fn probe(config: &DaemonConfig) -> Result<(), RegistryError> {
     if !answer.is_success() {
         return Err(Error::status(&answer).into());
     }
-    let daemon = serde_json::from_slice::<wire::Daemon<'_>>(answer.body()).map_err(|error| error.to_string());
+    let daemon = serde_json::from_slice::<wire::Daemon<'_>>(answer.body()).map_err(|error| map::told(&error));
     let instance = daemon.and_then(|daemon| daemon.instance.0.parse::<InstanceId>());
     instance.map(drop).map_err(|problem| {
         let error = Error::Document {
