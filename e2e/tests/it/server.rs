@@ -3,5 +3,6 @@
 mod clusters;
 mod eureka;
 mod kubernetes;
+mod tiers;
 pub(crate) mod xds;
 mod xds_envoy;

@@ -213,6 +213,18 @@ fn registries(value: &Value) -> String {
         {
             say("last error", message);
         }
+        for (way, behind) in troubled("", &registry["behind"]) {
+            let confirmed = match time(&behind["age_s"]) {
+                age if age.is_empty() => String::new(),
+                age => format!(", confirmed {age} ago"),
+            };
+            let error = match behind["error"].as_str() {
+                Some(error) => format!(": {error}"),
+                None => String::new(),
+            };
+            let words = format!("{} behind it{confirmed}{error}", text(behind, "phase"));
+            say(&way, &words);
+        }
         let back = &registry["held"];
         if let Some(services) = back["services"].as_u64() {
             let endpoints = count(back["endpoints"].as_u64().unwrap_or(0), "endpoint");
@@ -252,6 +264,20 @@ fn registries(value: &Value) -> String {
         text_of.push('\n');
     }
     text_of
+}
+
+/// The registries behind one that are not synced, and the ways to them.
+fn troubled<'a>(before: &str, behind: &'a Value) -> Vec<(String, &'a Value)> {
+    let mut found = Vec::new();
+    for (id, registry) in behind.as_object().into_iter().flatten() {
+        let way = format!("{before}{id}");
+        if registry["behind"].is_object() {
+            found.extend(troubled(&format!("{way}/"), &registry["behind"]));
+        } else if registry["phase"] != "synced" {
+            found.push((way, registry));
+        }
+    }
+    found
 }
 
 /// How many endpoints are held back, and how long until the registry is asked about them.
@@ -369,6 +395,26 @@ mod tests {
         assert_eq!(
             held(&serde_json::json!({ "endpoints": 12, "remaining_s": 48.2 })),
             "12, 48s left"
+        );
+    }
+
+    #[test]
+    fn of_registries_behind_those_in_trouble_are_named_with_the_way_to_them() {
+        let value = serde_json::json!([{ "id": "parent", "phase": "stale", "behind": {
+            "vms": { "phase": "synced", "age_s": 1.0 },
+            "middle": { "phase": "stale", "behind": {
+                "consul": { "phase": "stale", "age_s": 90.0, "error": "no answer" },
+                "k8s": { "phase": "connecting", "age_s": null },
+            } },
+        } }]);
+        let shown = registries(&value);
+        let lines: Vec<&str> = shown.lines().filter(|line| line.contains("behind it")).collect();
+        assert_eq!(
+            lines,
+            [
+                "parent: middle/consul: stale behind it, confirmed 1m30s ago: no answer",
+                "parent: middle/k8s: connecting behind it",
+            ]
         );
     }
 
