@@ -32,6 +32,7 @@ pub(crate) struct Wrong {
 }
 
 /// The configuration of one kind of registry.
+#[allow(dead_code, reason = "a build may have no kinds")]
 trait Kind {
     /// Makes its paths relative to that directory.
     fn resolve_paths(&mut self, base: &Path);

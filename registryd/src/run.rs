@@ -70,6 +70,7 @@ pub async fn run(source: Source, config: Config, files: PortFiles) -> Result<(),
         Some(config) => Some(xds::listen(config, files.xds_port_file.as_deref()).await?),
         None => None,
     };
+    #[allow(unused_mut, reason = "a build may have no other outputs")]
     let mut options = http_options(&config)?;
     let state = state_dir::find(&config.state_dir, &source)?;
     let (discovery, fleets) = start(&config, state.as_deref())?;

@@ -23,6 +23,7 @@ pub(super) struct Document {
 enum Part {
     Text(Vec<u8>),
     Services(Services),
+    #[cfg(feature = "xds")]
     Elements {
         left: Box<dyn Iterator<Item = Vec<u8>> + Send>,
         first: bool,
@@ -102,6 +103,7 @@ impl Document {
                     false
                 }
                 Part::Services(services) => services.step(&mut out),
+                #[cfg(feature = "xds")]
                 Part::Elements { left, first } => match left.next() {
                     Some(element) => {
                         separate(&mut out, first);
