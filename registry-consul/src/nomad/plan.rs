@@ -125,10 +125,10 @@ impl Plan {
     }
 
     /// Wants another answer, whatever was seen; also where one is on its way.
-    pub(super) fn want(&mut self, service: &ServiceId) {
+    pub(super) fn want(&mut self, service: &ServiceId, haste: Haste) {
         if let Some(standing) = self.services.get_mut(service) {
             standing.wanted = true;
-            self.enqueue(service, Haste::Now);
+            self.enqueue(service, haste);
         }
     }
 

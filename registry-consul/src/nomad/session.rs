@@ -329,7 +329,7 @@ impl Session {
                 if let Some(tracked) = self.services.get_mut(service) {
                     tracked.wished = Some(wish.strong || tracked.wished == Some(true));
                 }
-                self.plan.want(service);
+                self.plan.want(service, Haste::Now);
             }
             // One of a group is answered by one of everything: its lists are those of everything, mostly.
             _ => {

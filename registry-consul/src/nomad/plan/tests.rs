@@ -75,9 +75,9 @@ fn an_answer_that_does_not_reach_what_was_needed_is_behind() {
     assert_eq!(reading.needed, 7);
     assert_eq!(plan.answered(&reading, 6), Verdict::Behind);
     assert_eq!(plan.begin(Haste::Now), None, "who asks again says when");
-    plan.want(&web);
+    plan.want(&web, Haste::Now);
     assert_eq!(read(&mut plan, Haste::Now, 8), ["web"]);
-    plan.want(&web);
+    plan.want(&web, Haste::Now);
     let reading = plan.begin(Haste::Now).unwrap();
     assert_eq!(plan.answered(&reading, 7), Verdict::Behind, "8 was seen before");
     plan.settle(&web, 7);
@@ -95,7 +95,7 @@ fn one_service_is_read_once_at_a_time_and_again_for_what_happened_meanwhile() {
     assert_eq!(plan.begin_comparison(|_| true), None);
     assert_eq!(plan.answered(&reading, 8), Verdict::Taken, "it was asked for 7");
     let reading = plan.begin(Haste::Now).unwrap();
-    plan.want(&web);
+    plan.want(&web, Haste::Now);
     assert_eq!(plan.answered(&reading, 9), Verdict::Taken);
     assert_eq!(
         read(&mut plan, Haste::Now, 9),

@@ -327,7 +327,7 @@ impl Session {
             }
             // Rights that were missing may be there again.
             if failed {
-                self.plan.want(&service);
+                self.plan.want(&service, Haste::Now);
             }
         }
         for (service, is_over) in gone {
@@ -336,7 +336,7 @@ impl Session {
             } else if !listing {
                 // Also where it was read at this index: only rights that were taken make it vanish then.
                 self.plan.need(&service, index, Haste::Now);
-                self.plan.want(&service);
+                self.plan.want(&service, Haste::Now);
             }
         }
     }
@@ -362,17 +362,20 @@ impl Session {
         let rest = this.backoff.next_delay();
         let rest = rest.max(told.retry_after().unwrap_or_default());
         this.look = Some(now + rest);
-        if this.error.replace(told.clone()).is_none() {
-            tracing::warn!(registry = %self.control.registry(), namespace = %this.namespace, error = told.report(), "the list of services cannot be read");
-        }
+        let is_news = this.error.replace(told.clone()).is_none();
         let scope = this.scope();
         if denied {
             self.opinions.forget_allocations(feed);
         }
         let all_failed = self.list_in_round(feed, Some(told.clone()), started, now);
         if all_failed && !self.synced {
+            // The supervisor says so, and not at each attempt.
             let error = RegistryError::new(told.kind(), told.report());
             return Err(error.with_retry_after(told.retry_after()));
+        }
+        if is_news {
+            let namespace = &self.feeds[feed].namespace;
+            tracing::warn!(registry = %self.control.registry(), %namespace, error = told.report(), "the list of services cannot be read");
         }
         if self.synced {
             self.batch.push(Event::Degraded { scope, error: told });

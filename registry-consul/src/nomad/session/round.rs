@@ -8,6 +8,7 @@ use registry_core::{ErrorKind, Event, RegistryError, Scope, ServiceId};
 use tokio::time::Instant;
 
 use super::Session;
+use crate::nomad::plan::Haste;
 
 /// How long a complete listing waits for services that cannot be read, after the last one that could.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -149,8 +150,13 @@ impl Session {
                 .is_some_and(|feed| !failed.contains_key(&feed))
         };
         let awaited: HashSet<ServiceId> = self.services.keys().filter(readable).cloned().collect();
+        // What is known already is merely compared, which may take its time.
+        let haste = match self.synced && !self.round.as_ref().is_some_and(Round::is_strong) {
+            true => Haste::Turn,
+            false => Haste::Now,
+        };
         for service in &awaited {
-            self.plan.want(service);
+            self.plan.want(service, haste);
         }
         if let Some(round) = &mut self.round {
             round.began = now;

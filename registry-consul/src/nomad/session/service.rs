@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Read, Session};
 use crate::error::Error;
 use crate::nomad::answer::{self, Headers};
-use crate::nomad::plan::Verdict;
+use crate::nomad::plan::{Haste, Verdict};
 
 /// Most removals that are remembered of one service until it is read.
 const ANNOUNCED: usize = 10_000;
@@ -117,7 +117,7 @@ impl Session {
         if read.history != self.history {
             self.plan.failed(&read.reading);
             tracked.wished = tracked.wished.or(read.wished);
-            self.plan.want(&service);
+            self.plan.want(&service, Haste::Now);
             return;
         }
         let checked = result.and_then(|response| {
@@ -198,7 +198,7 @@ impl Session {
                 && tracked.retry == Some(at)
             {
                 tracked.retry = None;
-                self.plan.want(&service);
+                self.plan.want(&service, Haste::Now);
             }
         }
     }
