@@ -36,9 +36,9 @@ use stream::Streamed;
 /// Most events in a batch.
 const BATCH: usize = 1024;
 
-/// How far reads may lag behind their rate and still catch up: timers are no finer than a millisecond, and a busy machine's
-/// are late.
-const CATCH_UP: Duration = Duration::from_millis(100);
+/// How far reads may lag behind their rate and still catch up, timers being no finer than a millisecond: by one of them at the
+/// default rate.
+const CATCH_UP: Duration = Duration::from_millis(20);
 
 /// How long a leader whose index went back gets until it is asked for everything.
 const SETTLED: Duration = Duration::from_secs(2);
