@@ -3,6 +3,8 @@
 mod clusters;
 mod eureka;
 mod kubernetes;
+mod nomad;
+mod recorder;
 mod tiers;
 pub(crate) mod xds;
 mod xds_envoy;

@@ -1,12 +1,10 @@
 //! A service that moves from Eureka to Consul as `docs/eureka.md` tells it, with a client that watches all the time.
 
-mod recorder;
-
 use registry_testkit::consul::Consul;
 use registry_testkit::eureka::{Client, Eureka, Instance, Registrant};
 use serde_json::{Value, json};
 
-use self::recorder::Recorder;
+use super::recorder::{Recorder, assert_always_routable};
 use crate::api::held_endpoints;
 use crate::daemon::Daemon;
 
@@ -122,15 +120,6 @@ impl Scene {
             (registry["held"].is_null() && registry["phase"] == "synced").then_some(())
         };
         self.daemon.wait("Eureka knows all again", known).await;
-    }
-}
-
-/// Fails where there was a moment with fewer endpoints to send requests to.
-fn assert_always_routable(recorder: &Recorder, least: usize) {
-    let states = recorder.states();
-    for state in &states {
-        let revision = state.revision;
-        assert!(state.routable >= least, "revision {revision}: {states:#?}");
     }
 }
 

@@ -131,3 +131,12 @@ async fn record(mut answer: reqwest::Response, hostname: &'static str, states: A
 fn parsed<T: DeserializeOwned>(data: &str) -> T {
     serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"))
 }
+
+/// Fails where there was a moment with fewer endpoints to send requests to.
+pub(super) fn assert_always_routable(recorder: &Recorder, least: usize) {
+    let states = recorder.states();
+    for state in &states {
+        let revision = state.revision;
+        assert!(state.routable >= least, "revision {revision}: {states:#?}");
+    }
+}
