@@ -192,8 +192,15 @@ impl StaleWays {
         if self.0.is_empty() || ways.is_empty() {
             return None;
         }
-        let since = ways.iter().map(|way| self.0.get(way.as_str()).copied());
+        let since = ways.iter().map(|way| self.nearest(way.as_str()));
         since.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// A registry that does not say what is behind it speaks for everything by way of it: a daemon that was restarted
+    /// while its own parent is down holds services of registries that it has not been told of.
+    fn nearest(&self, way: &str) -> Option<Instant> {
+        let mut ways = std::iter::successors(Some(way), |way| way.rsplit_once('/').map(|(before, _)| before));
+        ways.find_map(|way| self.0.get(way).copied())
     }
 
     pub(crate) fn times(&self) -> impl Iterator<Item = Instant> + '_ {
@@ -273,6 +280,21 @@ mod tests {
             "nothing of it is known to be old"
         );
         assert!(told.seen(true).any(Phase::Connecting));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stale_registry_that_names_none_behind_it_speaks_for_all_by_way_of_it() {
+        let told = lineage([
+            behind("mid", Phase::Stale, []),
+            behind("middle", Phase::Synced, []),
+        ]);
+        let mut ways = StaleWays::default();
+        let start = Instant::now();
+        ways.replace(told.stale_ways(), start);
+        for way in ["mid", "mid/b", "mid/b/c"] {
+            assert_eq!(ways.since(&[way.into()]), Some(start), "{way}");
+        }
+        assert_eq!(ways.since(&["mid/b".into(), "middle/b".into()]), None);
     }
 
     #[tokio::test(start_paused = true)]
