@@ -93,7 +93,8 @@ impl Behind {
 
     /// Time since its last confirmation, as of now.
     pub fn age(&self) -> Option<Duration> {
-        Some(self.age? + self.said.elapsed())
+        // Another daemon said it: it may be as large as can be.
+        Some(self.age?.saturating_add(self.said.elapsed()))
     }
 
     /// True where both are in the same phase, with the same registries behind them in turn. Ages and errors differ from
@@ -312,6 +313,16 @@ mod tests {
             ..one.clone()
         };
         assert!(!one.same(&named));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_age_does_not_overflow() {
+        let oldest = Behind {
+            age: Some(Duration::MAX),
+            ..behind("a", Phase::Stale, [])
+        };
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(oldest.age(), Some(Duration::MAX));
     }
 
     #[test]
