@@ -409,3 +409,6 @@ impl Session {
 fn per_second(rate: u32) -> Duration {
     Duration::from_secs(1) / rate.max(1)
 }
+
+#[cfg(test)]
+mod tests;

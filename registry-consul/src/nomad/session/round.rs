@@ -176,14 +176,18 @@ impl Session {
             && started >= round.began
             && let Stage::Services {
                 awaited,
+                unread,
                 read,
                 deadline,
-                ..
             } = &mut round.stage
-            && awaited.remove(service)
         {
-            *read += 1;
-            *deadline = now + PATIENCE;
+            // One that failed first is known as well as any other: called unread, it would keep what it had for good.
+            let left_out = unread.len();
+            unread.retain(|(scope, _)| !matches!(scope, Scope::Service(id) if id == service));
+            if awaited.remove(service) || unread.len() < left_out {
+                *read += 1;
+                *deadline = now + PATIENCE;
+            }
         }
         self.end_round_if_due(now);
     }
