@@ -62,6 +62,8 @@ impl Files {
         let before = self.known.len();
         self.known.retain(|path, _| scan.files.contains_key(path));
         look.changed = self.known.len() < before;
+        // A pattern that could not be listed may stand for files of which nothing is known.
+        let whole = scan.trouble.is_none();
         look.trouble = scan.trouble.map(|error| Arc::new(error.into()));
         for (path, (mark, found)) in scan.files {
             let known = self.known.entry(path.clone()).or_default();
@@ -79,7 +81,7 @@ impl Files {
             }
             look.trouble = look.trouble.or_else(|| known.trouble.clone());
         }
-        look.complete = self.known.values().all(|known| known.digest.is_some());
+        look.complete = whole && self.known.values().all(|known| known.digest.is_some());
         look
     }
 

@@ -109,6 +109,21 @@ async fn nothing_is_listed_before_every_file_could_be_read() {
 }
 
 #[tokio::test]
+async fn nothing_is_listed_before_every_pattern_could_be_listed() {
+    let dir = Dir::new();
+    dir.replace("a.json", &one("web", "a:1"));
+    let mut watching = Watching::open(dir.config(&["a.json", "sd/*.json"])).await;
+    watching.until_trouble("sd/*.json cannot be read").await;
+    for _ in 0..3 {
+        assert_eq!(watching.next().await, "degraded");
+    }
+    std::fs::create_dir(dir.at("sd")).unwrap();
+    dir.replace("sd/b.json", &one("web", "b:1"));
+    watching.until_ids(&["web a:1", "web b:1"]).await;
+    assert_eq!(watching.log.iter().filter(|word| **word != "degraded").count(), 1);
+}
+
+#[tokio::test]
 async fn files_of_a_pattern_come_and_go_and_their_last_one_does_not() {
     let dir = Dir::new();
     let mut watching = Watching::open(dir.config(&["sd-*.json"])).await;
