@@ -25,7 +25,7 @@ pub(crate) enum Source {
 pub(crate) enum Closely {
     /// What is known to be unchanged is not read.
     Glance,
-    /// Everything that is there is read, though a server may still say that nothing changed.
+    /// Everything that is there is read, though a cache may still answer in place of the server.
     Read,
     /// Nothing is taken from anybody's memory.
     Anew,

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
-};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use registry_core::short;
 use registry_http::{HttpClient, Request, Response};
@@ -21,9 +19,6 @@ const ACCEPT: &str = "application/json, application/yaml;q=0.5";
 /// Tells the server how often it is asked, as Prometheus does.
 const REFRESH_INTERVAL: HeaderName = HeaderName::from_static("x-prometheus-refresh-interval-seconds");
 
-/// What of an answer says that the next one is the same, and the header that asks so.
-const VALIDATORS: [(HeaderName, HeaderName); 2] = [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)];
-
 /// One document at a URL, and what it last said.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -32,7 +27,9 @@ pub(crate) struct Page {
     groups: Vec<Group>,
     /// Of the document that was last understood.
     digest: Option<u128>,
-    validators: Vec<(HeaderName, HeaderValue)>,
+    /// By which the server tells that document from others. Its date does not: a file that is put back is older, and one
+    /// that is written twice in a second has the same.
+    etag: Option<HeaderValue>,
 }
 
 impl Page {
@@ -53,7 +50,7 @@ impl Page {
             request,
             groups: Vec::new(),
             digest: None,
-            validators: Vec::new(),
+            etag: None,
         })
     }
 
@@ -82,12 +79,13 @@ impl Page {
         let mut request = self.request.clone();
         if closely == Closely::Anew {
             request = request.with_header(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        } else {
-            for (name, value) in &self.validators {
-                request = request.with_header(name.clone(), value.clone());
-            }
         }
-        let is_conditional = closely != Closely::Anew && !self.validators.is_empty();
+        // Whoever wants to know everything does not trust the tag either.
+        let etag = self.etag.clone().filter(|_| closely == Closely::Glance);
+        let is_conditional = etag.is_some();
+        if let Some(etag) = etag {
+            request = request.with_header(IF_NONE_MATCH, etag);
+        }
         let response = self.client.send(&request).await?;
         match response.status() {
             StatusCode::NOT_MODIFIED if is_conditional => return Ok(false),
@@ -111,11 +109,7 @@ impl Page {
             self.digest = Some(digest);
         }
         // Only now: of a document that was refused the server is not to say that it has not changed since.
-        self.validators.clear();
-        for (name, condition) in VALIDATORS {
-            let value = response.headers().get(&name).cloned();
-            self.validators.extend(value.map(|value| (condition, value)));
-        }
+        self.etag = response.headers().get(ETAG).cloned();
         Ok(changed)
     }
 }

@@ -51,12 +51,33 @@ async fn it_asks_as_prometheus_does_and_for_changes_only() {
     assert_eq!(target, "/sd/targets/?env=prod");
     assert_eq!(first["x-prometheus-refresh-interval-seconds"], "0.1");
     assert!(first["accept"].starts_with("application/json"), "{first:?}");
-    assert!(!first.contains_key("if-none-match") && !first.contains_key("if-modified-since"));
+    assert!(!first.contains_key("if-none-match"));
     assert_eq!(watching.next().await, "confirmed");
     let second = pages.last();
     assert_eq!(second["if-none-match"], etag(ONE));
-    assert_eq!(second["if-modified-since"], "Wed, 21 Oct 2015 07:28:00 GMT");
     assert_eq!(pages.change(|page| page.not_modified), 1);
+}
+
+#[tokio::test]
+async fn a_date_is_not_taken_for_a_proof_that_nothing_changed() {
+    let dated = |page: &mut Page, date: &str| {
+        page.headers = vec![("Last-Modified", date.to_owned())];
+    };
+    let pages = Pages::start(TWO).await;
+    pages.change(|page| dated(page, "Wed, 21 Oct 2015 07:28:00 GMT"));
+    let mut watching = Watching::listed(config_of(&pages.url())).await;
+    assert_eq!(watching.next().await, "confirmed");
+    // What was there before is put back.
+    pages.change(|page| {
+        dated(page, "Tue, 20 Oct 2015 07:28:00 GMT");
+        page.body = ONE.to_owned();
+    });
+    watching.until_ids(&["web 10.0.0.1:80"]).await;
+    let asked = pages.change(|page| page.requests.clone());
+    let dates = asked
+        .iter()
+        .filter(|(_, headers)| headers.contains_key("if-modified-since"));
+    assert_eq!(dates.count(), 0, "{asked:?}");
 }
 
 #[tokio::test]
@@ -74,6 +95,11 @@ async fn a_wish_is_answered_with_everything_and_a_strong_one_asks_past_all_cache
         let anew =
             |(_, headers): &(_, std::collections::BTreeMap<_, _>)| headers.contains_key("cache-control");
         assert_eq!(asked.iter().any(anew), strong);
+        // As the first look of all does, each wish asks for the document itself.
+        let whole = asked
+            .iter()
+            .filter(|(_, headers)| !headers.contains_key("if-none-match"));
+        assert_eq!(whole.count(), 2 + usize::from(strong));
     }
     let anew = pages.change(|page| page.requests.clone()).into_iter();
     let anew: Vec<_> = anew
