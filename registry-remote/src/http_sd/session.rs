@@ -32,6 +32,8 @@ pub(crate) struct Session {
     dirty: bool,
     /// Everything was told once.
     listed: bool,
+    /// The last listing lacked what could not be read: of what it does not name, nothing is gone by its word.
+    partly: bool,
     /// The answer to a wish is outstanding, and how closely it wants to be looked at.
     wished: Option<Closely>,
     next_look: Instant,
@@ -57,6 +59,7 @@ impl Session {
             backoff: Backoff::default(),
             dirty: true,
             listed: false,
+            partly: false,
             wished: None,
             next_look: now,
             said: now,
@@ -103,7 +106,7 @@ impl Session {
         self.plan(&look, now);
         let Some(error) = look.trouble else {
             let is_due = self.recovered() || self.source.is_remote() || now >= self.said + self.interval;
-            return if self.wished.take().is_some() || self.dirty {
+            return if self.wished.take().is_some() || self.dirty || self.partly {
                 self.listing(None)
             } else if is_due {
                 vec![Event::Confirmed(Scope::Registry)]
@@ -145,6 +148,7 @@ impl Session {
                 .replace(self.source.groups(), &mut self.reading.interner);
         }
         self.listed = true;
+        self.partly = unread.is_some();
         let mut events = Event::listing(Scope::Registry, self.table.records());
         if let (Some(Event::InitDone { unread: scopes, .. }), Some(error)) = (events.last_mut(), unread) {
             scopes.push((Scope::Registry, error));

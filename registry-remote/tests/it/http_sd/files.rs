@@ -95,6 +95,21 @@ async fn a_file_that_is_broken_or_gone_keeps_what_it_said_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn what_went_while_another_file_was_broken_is_gone_when_that_is_as_it_was() {
+    let dir = Dir::new();
+    dir.replace("a.json", &one("web", "a:1"));
+    dir.replace("b.json", &one("db", "b:1"));
+    let mut watching = Watching::listed(dir.config(&["a.json", "b.json"])).await;
+    dir.replace("a.json", "[");
+    watching.until_trouble("a.json").await;
+    dir.replace("b.json", &one("cache", "b:1"));
+    watching.until_ids(&["cache b:1", "db b:1", "web a:1"]).await;
+    dir.replace("a.json", &one("web", "a:1"));
+    watching.until_ids(&["cache b:1", "web a:1"]).await;
+    assert_eq!(watching.trouble, None);
+}
+
+#[tokio::test]
 async fn nothing_is_listed_before_every_file_could_be_read() {
     let dir = Dir::new();
     dir.replace("a.json", &one("web", "a:1"));
