@@ -126,6 +126,11 @@ impl Feed {
         self.wakes.clear();
     }
 
+    /// That it can be read is to be said, or said again, as soon as it is so.
+    pub(super) fn recover(&mut self) {
+        self.recovering = true;
+    }
+
     fn may_park(&self) -> bool {
         self.parked.is_none() && self.error.is_none() && self.index > 0
     }

@@ -227,10 +227,26 @@ impl Session {
         let strong = round.strong;
         self.round = None;
         self.synced = true;
+        let mut kept = Vec::new();
+        for feed in &mut self.feeds {
+            let scope = feed.scope();
+            if unread.iter().any(|(unread, _)| *unread == scope) {
+                // It may have recovered meanwhile, and said so too early: the end of the listing calls it unread again.
+                feed.recover();
+                // The listing takes nothing away there, also not what was found to be gone.
+                let gone = self
+                    .services
+                    .iter()
+                    .filter(|(service, tracked)| scope.contains(service) && tracked.is_gone());
+                kept.extend(gone.map(|(service, _)| service.clone()));
+            }
+        }
         self.batch.push(Event::InitDone {
             scope: Scope::Registry,
             unread,
         });
+        self.batch
+            .extend(kept.into_iter().map(|id| Event::Delete { id, explicit: false }));
         let over: Vec<ServiceId> = self
             .services
             .iter()

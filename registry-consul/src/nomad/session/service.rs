@@ -64,9 +64,14 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
+    /// True where it has no instances.
+    pub(super) fn is_gone(&self) -> bool {
+        self.known && self.record.is_none() && self.error.is_none()
+    }
+
     /// True where it has no instances, and is not listed.
     pub(super) fn is_over(&self) -> bool {
-        self.known && self.record.is_none() && !self.listed && self.error.is_none()
+        self.is_gone() && !self.listed
     }
 
     /// True where an instance is among those that were told of last.

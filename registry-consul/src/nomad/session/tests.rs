@@ -91,3 +91,33 @@ async fn a_service_that_recovers_within_a_complete_listing_is_not_left_out_of_it
     take_read(&mut session, &api, Ok(answer(&api, 7, &[80])));
     assert_eq!(told(&mut session).1, Some(vec![]));
 }
+
+#[tokio::test]
+async fn a_namespace_that_recovers_within_a_complete_listing_is_confirmed_after_it() {
+    let (web, api, old) = (id("one", "web"), id("two", "api"), id("two", "old"));
+    let mut session = session(&["one", "two"]);
+    keep(&mut session, &[&web, &api, &old]);
+    take_lists(&mut session, &[0]);
+    // Its list is read again, and nothing is left to be read of it, before the listing ends.
+    session.feeds[1].error = None;
+    take_read(&mut session, &old, Ok(answer(&old, 7, &[])));
+    take_read(&mut session, &web, Ok(answer(&web, 7, &[80])));
+    let two = Scope::Group("two".into());
+    let (batch, unread) = told(&mut session);
+    assert_eq!(unread, Some(vec![two.clone()]));
+    let deleted = |event: &Event| matches!(event, Event::Delete { id, .. } if *id == old);
+    let end = batch
+        .iter()
+        .position(|event| matches!(event, Event::InitDone { .. }));
+    assert!(
+        batch[end.unwrap()..].iter().any(deleted),
+        "the listing keeps what it could not read: {batch:?}"
+    );
+    while session.plan.begin(Haste::Now).is_some() {}
+    session.confirm_recovered();
+    let (batch, _) = told(&mut session);
+    assert!(
+        matches!(&batch[..], [Event::Confirmed(scope), ..] if *scope == two),
+        "{batch:?}"
+    );
+}
