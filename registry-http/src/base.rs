@@ -9,22 +9,18 @@ use secrecy::SecretString;
 
 use crate::{credential::basic_header, error::Error, request::Request};
 
-/// Query keys whose values are not shown; some servers take a token there.
-const SECRET_KEYS: [&str; 13] = [
+/// What is in the query keys whose values are not shown: some servers take a token there, under many names.
+const SECRET_WORDS: [&str; 9] = [
     "token",
-    "access_token",
     "secret",
-    "password",
-    "passwd",
-    "api_key",
-    "apikey",
-    "x-consul-token",
+    "pass",
+    "pwd",
+    "key",
     // Signed URLs of object stores: who has one may read.
     "sig",
-    "signature",
-    "x-amz-signature",
-    "x-amz-security-token",
-    "x-goog-signature",
+    "credential",
+    "auth",
+    "jwt",
 ];
 
 /// RFC 3986's unreserved characters stay, all others are encoded.
@@ -72,8 +68,7 @@ impl fmt::Display for RedactedUrl {
         for (at, pair) in query.split('&').enumerate() {
             f.write_str(if at == 0 { "?" } else { "&" })?;
             let key = pair.split_once('=').map_or(pair, |(key, _)| key);
-            let plain = percent_decode_str(key).decode_utf8_lossy().to_ascii_lowercase();
-            if SECRET_KEYS.contains(&plain.as_str()) {
+            if is_secret_key(key) {
                 write!(f, "{key}=***")?;
             } else {
                 f.write_str(pair)?;
@@ -215,6 +210,20 @@ pub fn bare_url(url: &str) -> String {
     format!("{scheme}://{host}{port}{path}")
 }
 
+/// Whether the value of that query key is not to be shown. The key is as it stands in the URL, in any case and encoded or not.
+///
+/// ```
+/// use registry_http::is_secret_key;
+///
+/// assert!(is_secret_key("private_token") && is_secret_key("X-Amz-Signature") && is_secret_key("%6Bey"));
+/// assert!(!is_secret_key("index") && !is_secret_key("passing"));
+/// ```
+pub fn is_secret_key(key: &str) -> bool {
+    let plain = percent_decode_str(key).decode_utf8_lossy().to_ascii_lowercase();
+    // Consul's flag for healthy instances is the one ordinary parameter with such a word in it.
+    plain == "code" || plain != "passing" && SECRET_WORDS.iter().any(|word| plain.contains(word))
+}
+
 fn without_userinfo(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, rest)) => format!("***@{rest}"),
@@ -321,5 +330,20 @@ mod tests {
             RedactedUrl(signed).to_string(),
             "http://h/sd.json?X-Amz-Date=1&X-Amz-Signature=***"
         );
+        let many =
+            Url::parse("http://h/?private_token=hunter2&sig=hunter2&%6Bey=hunter2&code=hunter2").unwrap();
+        assert_eq!(
+            RedactedUrl(many).to_string(),
+            "http://h/?private_token=***&sig=***&%6Bey=***&code=***"
+        );
+    }
+
+    #[test]
+    fn ordinary_parameters_of_registries_are_shown() {
+        let ordinary = "index wait stale consistent namespace region dc filter topic tag passing per_page near ns partition \
+                        regions task_states watch resourceVersion labelSelector fieldSelector limit continue env";
+        for key in ordinary.split_whitespace() {
+            assert!(!is_secret_key(key), "{key}");
+        }
     }
 }

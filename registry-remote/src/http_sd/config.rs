@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use registry_core::duration;
-use registry_http::{Credential, CredentialConfig, HttpConfig, Placement, RedactedUrl, bare_url};
+use registry_http::{
+    Credential, CredentialConfig, HttpConfig, Placement, RedactedUrl, bare_url, is_secret_key,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -207,11 +209,10 @@ pub(super) fn split_url(url: &str) -> (&str, &str) {
     url.split_at(path.map_or(url.len(), |at| after_scheme + at))
 }
 
-/// Whether a pair of a query may be part of what is shown; tokens stand there under many names.
+/// Whether a pair of a query may be part of what is shown.
 fn is_shown(pair: &str) -> bool {
-    let key = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
-    let secret = ["token", "secret", "pass", "key", "sign", "credential", "auth"];
-    !key.is_empty() && !secret.iter().any(|word| key.contains(word))
+    let key = pair.split('=').next().unwrap_or_default();
+    !key.is_empty() && !is_secret_key(key)
 }
 
 fn has_user(url: &str) -> bool {
@@ -371,6 +372,8 @@ mod tests {
     fn what_is_watched_is_shown_without_secrets() {
         let config = of("http://me:hunter2@H:80/x/?env=prod&token=hunter2&X-Amz-Signature=hunter2&");
         assert_eq!(config.target(), "http://h/x/?env=prod");
+        let others = of("http://h/x/?env=prod&private_token=hunter2&sig=hunter2&%6Bey=hunter2");
+        assert_eq!(others.target(), "http://h/x/?env=prod");
         let shown = format!("{config:?}");
         assert!(
             shown.contains("http://h/x/?env=prod") && !shown.contains("hunter2"),
