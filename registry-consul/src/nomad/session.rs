@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use registry_core::{Control, Event, Interner, RegistryError, Resync, Scope, ServiceId};
+use registry_core::{Control, Event, Interner, RegistryError, Resync, Scope, ServiceId, Str};
 use registry_http::Response;
 use tokio::time::Instant;
 
@@ -69,6 +69,9 @@ pub(super) struct Session {
     /// How often the indexes were found to count another history.
     history: u64,
     round: Option<Round>,
+    /// What was told since a complete listing was opened, with the instances that were said to be removed, as long as it is
+    /// not closed: a round that takes the place of another one opens it anew, and all of that is dropped.
+    listing: Option<HashMap<ServiceId, Vec<Str>>>,
     /// A complete listing was given.
     synced: bool,
     batch: Vec<Event>,
@@ -133,6 +136,7 @@ impl Session {
             next_comparison: now,
             history: 0,
             round: None,
+            listing: None,
             synced: false,
             batch: Vec::new(),
         };

@@ -1,13 +1,14 @@
 //! Complete listings: what begins them, and when they are complete.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry_core::{ErrorKind, Event, RegistryError, Scope, ServiceId};
+use registry_core::{ErrorKind, Event, RegistryError, Scope, ServiceId, Str};
 use tokio::time::Instant;
 
 use super::Session;
+use super::tell::announced;
 use crate::nomad::plan::Haste;
 
 /// How long a complete listing waits for services that cannot be read, after the last one that could.
@@ -82,7 +83,14 @@ impl Round {
 impl Session {
     /// True while what is told is part of a complete listing.
     pub(super) fn is_round_open(&self) -> bool {
-        self.round.as_ref().is_some_and(|round| !round.is_listing())
+        self.listing.is_some()
+    }
+
+    /// Notes that a service was told, and what of it was said to be removed.
+    pub(super) fn note_told(&mut self, service: &ServiceId, gone: &[Str]) {
+        if let Some(told) = &mut self.listing {
+            told.entry(service.clone()).or_default().extend_from_slice(gone);
+        }
     }
 
     /// Begins a complete listing, in the place of one under way.
@@ -141,6 +149,7 @@ impl Session {
 
     fn read_all(&mut self, failed: &BTreeMap<usize, Arc<RegistryError>>, now: Instant) {
         self.batch.push(Event::Init(Scope::Registry));
+        let dropped = self.listing.replace(HashMap::new()).unwrap_or_default();
         let unread = failed
             .iter()
             .map(|(feed, error)| (self.feeds[*feed].scope(), error.clone()));
@@ -157,6 +166,14 @@ impl Session {
         };
         for service in &awaited {
             self.plan.want(service, haste);
+        }
+        for (service, gone) in dropped {
+            // Also where the list failed this time: nobody else would tell of it again.
+            self.plan.want(&service, haste);
+            match self.services.get_mut(&service) {
+                Some(tracked) => tracked.untold(gone),
+                None => self.batch.extend(announced(&service, gone)),
+            }
         }
         if let Some(round) = &mut self.round {
             round.began = now;
@@ -226,6 +243,7 @@ impl Session {
         let unread = std::mem::take(unread);
         let strong = round.strong;
         self.round = None;
+        self.listing = None;
         self.synced = true;
         let mut kept = Vec::new();
         for feed in &mut self.feeds {

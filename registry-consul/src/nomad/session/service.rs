@@ -81,6 +81,17 @@ impl Tracked {
             .is_some_and(|record| ids(record).any(|id| id == instance))
     }
 
+    /// What was told of it is not known to anybody: it has to be told again, with what was removed.
+    pub(super) fn untold(&mut self, gone: Vec<Str>) {
+        self.known = false;
+        for instance in gone {
+            if self.announced.len() < ANNOUNCED {
+                // Any answer from now on is of after that; a later removal counts as what it is.
+                self.announced.entry(instance).or_insert(0);
+            }
+        }
+    }
+
     /// Notes that an instance was removed.
     pub(super) fn announce(&mut self, instance: Str, index: u64) {
         if self.announced.len() < ANNOUNCED {

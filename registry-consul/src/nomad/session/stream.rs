@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable};
-use registry_core::{Backoff, Event};
+use registry_core::Backoff;
 use registry_http::Lines;
 use tokio::time::Instant;
 
 use super::round::Round;
+use super::tell::announced;
 use super::{Session, What};
 use crate::error::Error;
 use crate::nomad::events::{self, Change};
@@ -252,10 +253,11 @@ impl Session {
             match self.services.get_mut(&service) {
                 Some(tracked) if known && tracked.has(&instance) => {}
                 Some(tracked) if !known => tracked.announce(instance, index),
-                _ => self.batch.push(Event::Announced {
-                    id: service.clone(),
-                    gone: vec![instance],
-                }),
+                _ => {
+                    let gone = vec![instance];
+                    self.note_told(&service, &gone);
+                    self.batch.extend(announced(&service, gone));
+                }
             }
         } else {
             self.track(&service);

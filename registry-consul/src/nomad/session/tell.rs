@@ -55,6 +55,7 @@ impl Session {
         let listed = tracked.listed;
         let kept: HashSet<&str> = ids(record).collect();
         let gone: Vec<Str> = gone.into_iter().filter(|gone| !kept.contains(&**gone)).collect();
+        self.note_told(service, &gone);
         let last = |explicit| {
             if empty {
                 Event::Delete {
@@ -116,7 +117,7 @@ impl Session {
 }
 
 /// That of what was removed nothing comes back, also of what the complete knowledge merely lacked.
-fn announced(service: &ServiceId, gone: Vec<Str>) -> Option<Event> {
+pub(super) fn announced(service: &ServiceId, gone: Vec<Str>) -> Option<Event> {
     (!gone.is_empty()).then(|| Event::Announced {
         id: service.clone(),
         gone,

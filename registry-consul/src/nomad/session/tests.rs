@@ -121,3 +121,54 @@ async fn a_namespace_that_recovers_within_a_complete_listing_is_confirmed_after_
         "{batch:?}"
     );
 }
+
+/// What the last listing that was opened holds.
+fn listed(batch: &[Event]) -> &[Event] {
+    let opened = |event: &Event| matches!(event, Event::Init(Scope::Registry));
+    &batch[batch.iter().rposition(opened).unwrap() + 1..]
+}
+
+#[tokio::test]
+async fn a_removal_that_is_announced_before_a_listing_is_begun_anew_is_announced_in_it() {
+    let (web, api) = (id("default", "web"), id("default", "api"));
+    let mut session = session(&["*"]);
+    keep(&mut session, &[&web, &api]);
+    take_lists(&mut session, &[0]);
+    take_read(&mut session, &web, Ok(answer(&web, 7, &[80, 81])));
+    session.begin_round(false, Instant::now());
+    // The first listing is open still.
+    session
+        .services
+        .get_mut(&web)
+        .unwrap()
+        .announce("web-81".into(), 8);
+    take_read(&mut session, &web, Ok(answer(&web, 8, &[80])));
+    take_lists(&mut session, &[0]);
+    take_read(&mut session, &web, Ok(answer(&web, 8, &[80])));
+    take_read(&mut session, &api, Ok(answer(&api, 8, &[80])));
+    let (batch, unread) = told(&mut session);
+    assert_eq!(unread, Some(vec![]));
+    let removed = |event: &Event| matches!(event, Event::Announced { id, gone } if *id == web && gone[..] == [Str::from("web-81")]);
+    assert!(listed(&batch).iter().any(removed), "{batch:?}");
+    assert!(!session.is_round_open());
+}
+
+#[tokio::test]
+async fn what_a_listing_that_is_begun_anew_drops_is_told_again_where_a_list_fails_in_it() {
+    let (web, api) = (id("one", "web"), id("two", "api"));
+    let mut session = session(&["one", "two"]);
+    keep(&mut session, &[&web, &api]);
+    take_lists(&mut session, &[0, 1]);
+    take_read(&mut session, &api, Ok(answer(&api, 7, &[80])));
+    session.begin_round(false, Instant::now());
+    take_lists(&mut session, &[0]);
+    assert!(session.plan.is_due(&api));
+    take_read(&mut session, &web, Ok(answer(&web, 7, &[80])));
+    assert_eq!(told(&mut session).1, Some(vec![Scope::Group("two".into())]));
+    take_read(&mut session, &api, Ok(answer(&api, 7, &[80])));
+    let (batch, _) = told(&mut session);
+    assert!(
+        matches!(&batch[..], [Event::Apply { record, .. }] if *record.id() == api),
+        "{batch:?}"
+    );
+}
