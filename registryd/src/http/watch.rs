@@ -24,6 +24,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use registry_core::{Changes, Delta, InstanceId, Phase, RegistryId, Service, Snapshot, Str};
+use tokio::time::Instant;
 
 use super::document::Document;
 use super::json::{self, Phases};
@@ -64,6 +65,7 @@ pub(super) async fn watch(
         told: None,
         begun: false,
         document: None,
+        told_at: Instant::now(),
         _place: place,
     };
     watch.document = watch.pieces.then(|| watch.ages());
@@ -129,11 +131,19 @@ struct Watch {
     begun: bool,
     /// The event that is being sent.
     document: Option<Document>,
+    /// When it was last sent something. What is not for it is no sign of life.
+    told_at: Instant,
     _place: Place,
 }
 
 impl Watch {
     async fn next_chunk(&mut self) -> Option<Bytes> {
+        let chunk = self.next_bytes().await?;
+        self.told_at = Instant::now();
+        Some(chunk)
+    }
+
+    async fn next_bytes(&mut self) -> Option<Bytes> {
         loop {
             // An event that breaks off is never dispatched: its blank line is missing.
             if self.api.closing.is_cancelled() {
@@ -146,7 +156,7 @@ impl Watch {
                 self.document = None;
             }
             let api = self.api.clone();
-            let quiet = tokio::time::sleep(api.options.keepalive);
+            let quiet = tokio::time::sleep_until(self.told_at + api.options.keepalive);
             let comment = if self.begun {
                 let before = self.changes.snapshot().clone();
                 tokio::select! {

@@ -134,6 +134,33 @@ async fn a_service_that_leaves_the_filter_is_removed() {
 }
 
 #[tokio::test]
+async fn a_watch_is_kept_alive_while_all_that_changes_is_not_for_it() {
+    let (registry, script) = Scripted::new();
+    script.list([service("a", "10.0.0.1")]);
+    let builder = Discovery::builder()
+        .registry_with("vms", registry, merging())
+        .unwrap()
+        .publish_interval(Duration::ZERO);
+    let options = HttpOptions {
+        keepalive: Duration::from_millis(500),
+        ..HttpOptions::default()
+    };
+    let daemon = Daemon::with(builder, options).await;
+    let mut watching = Watching::open(daemon.at, "/v1/watch?label=team:money", &[]).await;
+    watching.head().await;
+    assert_eq!(watching.next().await.unwrap().kind, "reset");
+    let churn = tokio::spawn(async move {
+        for turn in (0..=u8::MAX).cycle() {
+            script.apply(service("a", &format!("10.0.1.{turn}")));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    watching.kept_alive().await;
+    assert!(!churn.is_finished(), "nothing was quiet");
+    churn.abort();
+}
+
+#[tokio::test]
 async fn watches_beyond_the_bound_are_refused_until_one_ends() {
     let options = HttpOptions {
         watches: 2,
