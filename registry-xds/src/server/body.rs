@@ -19,6 +19,10 @@ use super::codec::{Outgoing, PREFIX};
 /// The longest request. A client that comes back with 100 000 names and what it has of each sends 10 MiB.
 pub(super) const LONGEST: usize = 64 * 1024 * 1024;
 
+/// What of each unfinished request no share is taken for. Flow control lets four times as much of it come unread anyway, and
+/// calls that hold all there is to share must not keep those from being read that come in two frames.
+const FREE: usize = 64 * 1024;
+
 /// How long a request may be under way: the first one from the beginning of the call, others from their first byte.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
@@ -30,7 +34,7 @@ const PIECE: usize = 32 * 1024;
 pub(super) struct Requests<B> {
     body: B,
     read: BytesMut,
-    /// What `read` takes of what all calls may hold.
+    /// What `read`, where it is long, takes of what all calls may hold.
     share: Share,
     /// A request is under way, or the first one has still to come.
     due: bool,
@@ -60,14 +64,14 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
         loop {
             match self.take() {
-                Ok(None) if self.share.resize(self.read.len()) => {}
+                Ok(None) if self.share.resize(self.read.len().saturating_sub(FREE)) => {}
                 Ok(None) => {
                     let status =
                         Status::resource_exhausted("the server reads too many long requests: try later");
                     return Poll::Ready(Some(Err(status)));
                 }
                 Ok(Some(message)) => {
-                    self.share.resize(self.read.len());
+                    self.share.resize(self.read.len().saturating_sub(FREE));
                     self.due = !self.read.is_empty();
                     self.late = None;
                     return Poll::Ready(Some(Ok(message)));
@@ -306,17 +310,26 @@ mod tests {
 
     #[tokio::test]
     async fn calls_hold_so_much_together_and_no_more() {
+        /// The beginning of a request of 128 KiB.
+        static BEGUN: [u8; FREE + 11] = {
+            let mut begun = [0; FREE + 11];
+            begun[2] = 2;
+            begun
+        };
         let budget = Arc::new(Budget::new(20));
-        let mut first = unfinished(&[b"\0\0\0\0\x14abcdef"], &budget);
+        let mut first = unfinished(&[&BEGUN], &budget);
         assert!(first.next().now_or_never().is_none());
-        // One that came in full is not held.
+        let mut rest = budget.share();
+        assert!(rest.resize(9) && !rest.resize(10));
+        // A short one needs none of what is held.
         let mut short = unfinished(&[b"\0\0\0\0\x06abc", b"def"], &budget);
         assert_eq!(short.next().await.unwrap().unwrap(), "abcdef");
-        let mut second = unfinished(&[b"\0\0\0\0\x14abcdef"], &budget);
+        drop(rest);
+        let mut second = unfinished(&[&BEGUN], &budget);
         let status = second.next().await.unwrap().unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
         drop(first);
-        let mut third = unfinished(&[b"\0\0\0\0\x14abcdef"], &budget);
+        let mut third = unfinished(&[&BEGUN], &budget);
         assert!(third.next().now_or_never().is_none());
     }
 

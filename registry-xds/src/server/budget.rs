@@ -1,4 +1,4 @@
-//! What all calls of a server together may hold of requests that have come in part.
+//! What all calls of a server together may hold of long requests that have come in part.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
