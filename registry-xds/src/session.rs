@@ -103,6 +103,8 @@ pub struct Session {
     subscriptions: [Option<Box<Subscription>>; 4],
     /// When the first request came.
     opened: Option<Instant>,
+    /// Since when the set could answer for what is not in it: since the first one, or since no absence is in doubt any more.
+    answerable: Option<Instant>,
     /// The number of responses, whose hexadecimal digits are the nonces.
     responses: u64,
     /// Nothing is due until something happens, or that time comes.
@@ -120,6 +122,7 @@ impl Session {
             set: None,
             subscriptions: Default::default(),
             opened: None,
+            answerable: None,
             responses: 0,
             idle: true,
             wake: None,
@@ -148,7 +151,11 @@ impl Session {
     }
 
     /// The newest set of the client's view.
-    pub fn update(&mut self, set: Arc<ResourceSet>, _now: Instant) {
+    pub fn update(&mut self, set: Arc<ResourceSet>, now: Instant) {
+        let begins = (self.set.as_ref()).is_none_or(|before| !before.is_complete() && set.is_complete());
+        if begins {
+            self.answerable = Some(now);
+        }
         for subscription in self.subscriptions.iter_mut().flatten() {
             let type_ = subscription.type_;
             if subscription

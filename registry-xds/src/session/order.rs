@@ -98,7 +98,7 @@ impl Session {
             return false;
         }
         let ready = |type_| self.is_settled(type_, now) && self.is_still(type_, set);
-        let overdue = self.opened.is_none_or(|opened| now >= opened + PATIENCE);
+        let overdue = self.returners_end().is_some_and(|end| now >= end);
         overdue || !self.only_loses_clusters(set) || FRONT.into_iter().all(ready)
     }
 
@@ -197,6 +197,13 @@ impl Session {
             || self.opened.is_none_or(|opened| now >= opened + REUNION)
     }
 
+    /// When the wait for a client that comes back ends. It has begun once there is something to answer: what the server
+    /// itself was not ready for is no delay of the client.
+    fn returners_end(&self) -> Option<Instant> {
+        let (opened, answerable) = self.opened.zip(self.answerable)?;
+        Some(opened.max(answerable) + PATIENCE)
+    }
+
     /// When something that waits may go though nothing happens, seen from now.
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
         let mut subscriptions = self.subscriptions.iter().flatten();
@@ -209,10 +216,9 @@ impl Session {
         let patience = answers.map(|since| since + PATIENCE);
         let returning = subscriptions.any(|subscription| subscription.returning);
         let opened = self.opened.filter(|_| returning);
-        let reunion = opened
-            .into_iter()
-            .flat_map(|opened| [opened + REUNION, opened + PATIENCE]);
-        patience.chain(reunion).filter(|at| *at > now).min()
+        let reunion = opened.map(|opened| opened + REUNION);
+        let end = opened.and_then(|_| self.returners_end());
+        patience.chain(reunion).chain(end).filter(|at| *at > now).min()
     }
 
     pub(super) fn active(&self, type_: ResourceType) -> Option<&Subscription> {

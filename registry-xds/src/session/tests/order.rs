@@ -389,6 +389,36 @@ fn clusters_that_go_last_wait_for_a_client_no_longer_than_its_patience() {
     assert_eq!(stream.out(), ["c +web@2", "e +web@1"]);
 }
 
+/// As above, where the server had nothing to say for longer than that: no set at all, or one that decides nothing.
+#[test]
+fn patience_for_a_client_that_comes_back_begins_with_what_it_can_be_answered() {
+    for doubted in [false, true] {
+        let mut world = World::default();
+        let mut stream = Stream::new(Sotw);
+        if doubted {
+            stream.update(&world.uncertain(""));
+        }
+        for (type_, name) in [(C, "old"), (E, "old"), (L, "web"), (R, "grpc|web")] {
+            assert_eq!(stream.come_back(type_, &[name]), NOTHING);
+        }
+        stream.pass(Duration::from_secs(60));
+        assert_eq!(stream.out(), NOTHING);
+        let mut seen = stream.update(&world.set("c:new@1 e:new@1 l:web@grpc|web r:grpc|web@new"));
+        seen.sort();
+        assert_eq!(
+            seen,
+            ["e !old", "l +web@grpc|web", "r +grpc|web@new"],
+            "{doubted}"
+        );
+        stream.pass(Duration::from_secs(19));
+        assert_eq!(stream.out(), NOTHING, "{doubted}");
+        let deadline = stream.session.deadline();
+        assert_eq!(deadline, Some(stream.now + Duration::from_secs(1)), "{doubted}");
+        stream.pass(Duration::from_secs(1));
+        assert_eq!(stream.out(), ["c !old"], "{doubted}");
+    }
+}
+
 #[test]
 fn who_comes_back_without_clusters_waits_a_second_at_most() {
     let mut stream = Stream::new(Sotw);
