@@ -586,9 +586,15 @@ impl RegistrySummary {
         self.live.lineage().instance
     }
 
-    /// The registries behind it, where it watches others itself, as of now.
+    /// The registries behind it, where it watches others itself: their phases as of the snapshot, as those that were
+    /// heard since have services that it lacks, and their ages as of now.
     pub fn behind(&self) -> Arc<[Behind]> {
-        self.live.lineage().behind
+        let now = self.live.lineage();
+        if now.same(&self.lineage) {
+            now.behind
+        } else {
+            self.lineage.behind.clone()
+        }
     }
 
     /// True where both are in the same phase, with the same registries behind them.

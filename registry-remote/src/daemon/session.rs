@@ -244,6 +244,12 @@ impl Session {
         }
     }
 
+    /// A registry behind the daemon is heard for the first time: only everything tells what is gone of it.
+    fn dial_anew(&mut self) {
+        self.known.revision = None;
+        self.line = None;
+    }
+
     // === events ===
 
     fn take_line(&mut self, text: &Bytes) -> Result<(), RegistryError> {
@@ -270,6 +276,7 @@ impl Session {
     fn take_ages(&mut self, data: &[u8]) -> Result<(), RegistryError> {
         let ages: wire::Ages<'_> = self.read("ages", data)?;
         let behind = self.behind(&ages.registries)?;
+        let outdone = self.known.is_outdone(&behind);
         let Some(behind) = self.unless_it_leads_back(behind)? else {
             return Ok(());
         };
@@ -282,6 +289,10 @@ impl Session {
             line.waiting = false;
             // Otherwise what was missed follows.
             if told == self.known.revision && told.is_some() {
+                if outdone {
+                    self.dial_anew();
+                    return Ok(());
+                }
                 self.in_step();
                 self.outbox
                     .push_back(vec![behind, Event::Confirmed(Scope::Registry)]);
@@ -309,6 +320,7 @@ impl Session {
     fn begin(&mut self, data: &[u8]) -> Result<(), RegistryError> {
         let begin: wire::Begin<'_> = self.read("begin", data)?;
         let behind = self.behind(&begin.registries)?;
+        let (unheard, outdone) = (state::unheard(&behind), self.known.is_outdone(&behind));
         let Some(behind) = self.unless_it_leads_back(behind)? else {
             return Ok(());
         };
@@ -322,8 +334,8 @@ impl Session {
             None => {
                 // From here on what is held is in parts: only another listing mends one that breaks off.
                 self.known.revision = None;
-                self.outbox.push_back(vec![behind, Event::Init(Scope::Registry)]);
-                UnderWay::Listing(Listing::new(revision, data.len()))
+                self.outbox.push_back(vec![Event::Init(Scope::Registry)]);
+                UnderWay::Listing(Listing::new(revision, behind, unheard, data.len()))
             }
             Some(from) => {
                 let from = Revision {
@@ -333,6 +345,10 @@ impl Session {
                 if self.known.revision != Some(from) {
                     self.known.revision = None;
                     return Err(self.document("found changes since a revision that was never told"));
+                }
+                if outdone {
+                    self.dial_anew();
+                    return Ok(());
                 }
                 let removed = begin.removed.iter().map(|name| map::identity(&name.0));
                 UnderWay::Change(Change::new(revision, behind, removed, data.len()))

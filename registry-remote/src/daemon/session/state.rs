@@ -1,10 +1,13 @@
 //! What is held of a daemon, and what is being told of it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
-use registry_core::{Event, InstanceId, RegistryError, Scope, ServiceId, ServiceRecord, Str};
+use registry_core::{
+    Behind, ErrorKind, Event, InstanceId, Phase, RegistryError, Scope, ServiceId, ServiceRecord, Str, short,
+};
 
 use super::super::lineage::Loop;
 
@@ -36,6 +39,10 @@ pub(super) struct Known {
     services: HashMap<ServiceId, Arc<[Str]>>,
     /// Services mostly have the same few registries.
     last: Option<Arc<[Str]>>,
+    /// Everything was told once: there are no services from an earlier watch, or from disk, whose ways nobody knows here.
+    whole: bool,
+    /// The ways of which nothing was known where everything was last told.
+    unheard: Vec<String>,
 }
 
 impl Known {
@@ -47,12 +54,50 @@ impl Known {
         self.last = Some(shared);
     }
 
+    /// Takes note that a service came by these ways as well.
+    fn also(&mut self, id: ServiceId, ways: Arc<[Str]>) {
+        match self.services.entry(id) {
+            Entry::Vacant(entry) => {
+                entry.insert(ways);
+            }
+            Entry::Occupied(mut entry) => {
+                let new = ways.iter().filter(|way| !entry.get().contains(way)).cloned();
+                let all = entry.get().iter().cloned().chain(new).collect();
+                entry.insert(all);
+            }
+        }
+    }
+
+    /// True where some of what was unknown when everything was last told is known now. What is gone of it since is not
+    /// among the changes: the daemon never had it.
+    pub(super) fn is_outdone(&self, behind: &[Behind]) -> bool {
+        let still = unheard(behind);
+        self.unheard.iter().any(|way| !still.contains(way))
+    }
+
     /// Takes away what came from this daemon itself.
     pub(super) fn take_own(&mut self, found: &Loop) -> Vec<Event> {
         let is_own = |ways: &Arc<[Str]>| ways.iter().any(|way| found.is_own(way));
         let own = self.services.extract_if(|_, ways| is_own(ways));
         own.map(|(id, _)| Event::Delete { id, explicit: true }).collect()
     }
+}
+
+/// The ways to the registries of which nothing is known, at any depth.
+pub(super) fn unheard(behind: &[Behind]) -> Vec<String> {
+    fn collect(behind: &[Behind], before: &str, ways: &mut Vec<String>) {
+        for registry in behind {
+            let way = format!("{before}{}", registry.id);
+            if registry.phase == Phase::Connecting {
+                ways.push(way);
+            } else {
+                collect(&registry.behind, &format!("{way}/"), ways);
+            }
+        }
+    }
+    let mut ways = Vec::new();
+    collect(behind, "", &mut ways);
+    ways
 }
 
 /// Everything, as far as it was told: it goes on in batches, none of which counts before the last.
@@ -64,10 +109,14 @@ pub(super) struct Listing {
     batch: Vec<Event>,
     found: Known,
     unread: Vec<(Scope, Arc<RegistryError>)>,
+    /// Told at the end: before, services of a registry that is heard at last are not there yet.
+    behind: Event,
+    /// The ways of which the daemon knows nothing: what it lacks of them is no word that it is gone.
+    unheard: Vec<String>,
 }
 
 impl Listing {
-    pub(super) fn new(revision: Revision, bytes: usize) -> Self {
+    pub(super) fn new(revision: Revision, behind: Event, unheard: Vec<String>, bytes: usize) -> Self {
         Self {
             revision,
             services: 0,
@@ -75,6 +124,8 @@ impl Listing {
             batch: Vec::new(),
             found: Known::default(),
             unread: Vec::new(),
+            behind,
+            unheard,
         }
     }
 
@@ -99,22 +150,66 @@ impl Listing {
 
     /// That was all.
     pub(super) fn finish(mut self, known: &mut Known) -> [Vec<Event>; 1] {
+        let found = &mut self.found;
+        found.whole = known.whole || self.unheard.is_empty();
+        if let Some(unread) = unread_behind(&self.unheard, known, &self.unread) {
+            self.unread.extend(unread);
+        }
         // What cannot be read now stays as it was, by the ways that it came.
         for (scope, _) in &self.unread {
-            if let Scope::Service(id) = scope
-                && let Some(ways) = known.services.remove(id)
-            {
-                self.found.services.insert(id.clone(), ways);
+            match scope {
+                Scope::Service(id) => {
+                    if let Some(ways) = known.services.remove(id) {
+                        found.also(id.clone(), ways);
+                    }
+                }
+                _ => {
+                    for (id, ways) in known.services.drain() {
+                        found.also(id, ways);
+                    }
+                }
             }
         }
         *known = self.found;
         known.revision = Some(self.revision);
+        known.unheard = self.unheard;
+        self.batch.push(self.behind);
         self.batch.push(Event::InitDone {
             scope: Scope::Registry,
             unread: self.unread,
         });
         [self.batch]
     }
+}
+
+/// What may lack something that came by a registry of which the daemon knows nothing, as after its own restart.
+fn unread_behind(
+    unheard: &[String],
+    known: &Known,
+    unread: &[(Scope, Arc<RegistryError>)],
+) -> Option<Vec<(Scope, Arc<RegistryError>)>> {
+    if unheard.is_empty() {
+        return None;
+    }
+    let names = short(&unheard.join(", "), 300);
+    let message = format!("registry {names} behind it was never heard");
+    let error = Arc::new(RegistryError::new(ErrorKind::Unavailable, message));
+    if !known.whole {
+        // There may be services from before, and nobody knows which of them came that way.
+        return Some(vec![(Scope::Registry, error)]);
+    }
+    let is_unheard = |way: &Str| {
+        let mut before = unheard
+            .iter()
+            .filter_map(|unheard| way.strip_prefix(unheard.as_str()));
+        before.any(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let services = known.services.iter();
+    let scopes = services
+        .filter(|(_, ways)| ways.iter().any(is_unheard))
+        .map(|(id, _)| Scope::Service(id.clone()))
+        .filter(|scope| !unread.iter().any(|(told, _)| told == scope));
+    Some(scopes.map(|scope| (scope, error.clone())).collect())
 }
 
 /// What changed, as far as it was told. It counts as a whole.
@@ -179,5 +274,100 @@ impl Change {
         batch.push(Event::Confirmed(Scope::Registry));
         known.revision = Some(self.revision);
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use registry_core::{Address, Endpoint, ServiceMeta};
+
+    use super::*;
+
+    fn record(name: &str, ways: &[&str]) -> ServiceRecord {
+        let origins: Vec<_> = ways.iter().map(|way| Str::from(*way)).collect();
+        let meta = ServiceMeta::builder(ServiceId::named(name)).origins(origins);
+        let endpoint = Endpoint::builder(Address::V4([10, 0, 0, 1].into())).id("i");
+        ServiceRecord::new(meta.build(), [endpoint.build()])
+    }
+
+    /// What is left unread where the daemon tells these services and never heard of those ways.
+    fn list(known: &mut Known, records: &[ServiceRecord], unheard: &[&str]) -> Vec<Scope> {
+        let revision = Revision {
+            instance: InstanceId::random(),
+            revision: 1,
+        };
+        let unheard = unheard.iter().map(|way| (*way).to_owned()).collect();
+        let behind = Event::Behind {
+            instance: None,
+            registries: Vec::new(),
+        };
+        let mut listing = Listing::new(revision, behind, unheard, 0);
+        for record in records {
+            assert!(listing.take(Ok(record.clone())).is_none());
+        }
+        let [mut batch] = listing.finish(known);
+        let Some(Event::InitDone { unread, .. }) = batch.pop() else {
+            panic!("found no end")
+        };
+        let mut scopes: Vec<Scope> = unread.into_iter().map(|(scope, _)| scope).collect();
+        scopes.sort();
+        scopes
+    }
+
+    fn services(names: &[&str]) -> Vec<Scope> {
+        let scopes = names.iter().map(|name| Scope::Service(ServiceId::named(*name)));
+        scopes.collect()
+    }
+
+    #[test]
+    fn what_came_by_a_registry_that_was_never_heard_is_not_taken_for_gone() {
+        let mut known = Known::default();
+        let vms = [record("vm", &["vms"]), record("tail", &["consul-2"])];
+        let all = [
+            record("web", &["consul"]),
+            record("deep", &["consul/a"]),
+            record("both", &["consul", "vms"]),
+        ];
+        let all: Vec<_> = all.into_iter().chain(vms.clone()).collect();
+        assert_eq!(list(&mut known, &all, &[]), []);
+        // As often as it takes, and also what is listed now by another way.
+        let both = [record("both", &["vms"])];
+        let now: Vec<_> = both.into_iter().chain(vms).collect();
+        for _ in 0..2 {
+            assert_eq!(
+                list(&mut known, &now, &["consul"]),
+                services(&["both", "deep", "web"])
+            );
+        }
+        assert_eq!(list(&mut known, &now, &[]), []);
+        assert_eq!(list(&mut known, &now, &["consul"]), []);
+    }
+
+    #[test]
+    fn before_everything_was_told_once_nobody_knows_what_came_by_which_way() {
+        let mut known = Known::default();
+        let vms = [record("vm", &["vms"])];
+        for _ in 0..2 {
+            assert_eq!(list(&mut known, &vms, &["consul"]), [Scope::Registry]);
+        }
+        assert_eq!(list(&mut known, &vms, &[]), []);
+        assert_eq!(list(&mut known, &vms, &["consul"]), []);
+    }
+
+    #[test]
+    fn everything_is_wanted_anew_once_a_registry_is_heard() {
+        let behind = |id: &str, phase, behind: &[Behind]| Behind {
+            behind: behind.into(),
+            ..Behind::new(id.parse().unwrap(), "k", phase)
+        };
+        let now = |consul| [behind("mid", Phase::Synced, &[behind("consul", consul, &[])])];
+        let ways = unheard(&now(Phase::Connecting));
+        assert_eq!(ways, ["mid/consul"]);
+        let mut known = Known::default();
+        list(&mut known, &[], &["mid/consul"]);
+        assert!(!known.is_outdone(&now(Phase::Connecting)));
+        assert!(known.is_outdone(&now(Phase::Synced)));
+        list(&mut known, &[], &[]);
+        assert!(!known.is_outdone(&now(Phase::Connecting)));
     }
 }

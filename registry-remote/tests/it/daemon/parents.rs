@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use registry_core::{Discovery, ErrorKind, Event, Phase, Scope};
+use registry_core::{DegradedScope, Discovery, ErrorKind, Event, Phase, RegistryOptions, Scope};
 use registry_testkit::scripted::{ScriptedRegistry, Step};
 use registry_testkit::{Fault, FaultProxy, Match, Rule};
 use registryd::http::HttpOptions;
 use tokio::net::TcpListener;
 
 use super::stage::{
-    Daemon, addresses, discovery, endpoint, leaf, leaf_of, record, record_of, registry, status, until,
+    Daemon, addresses, discovery, endpoint, leaf, leaf_of, merging, record, record_of, registry, status,
+    until,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,6 +152,56 @@ async fn a_parent_that_restarts_and_has_forgotten_everything_wipes_nothing() {
     assert_eq!(addresses(&leaf.snapshot(), "web.mesh"), Some((1..=20).collect()));
     assert_eq!(status(&leaf).held.unwrap().endpoints, 20);
     drop(parent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_by_a_registry_that_a_restarted_parent_never_heard_stays_until_it_is_heard() {
+    let with = |consul: ScriptedRegistry| {
+        let vms = ScriptedRegistry::new([Step::list([record("api", [30])])]);
+        let optional = RegistryOptions {
+            required: false,
+            ..merging("{name}.mesh")
+        };
+        let builder = Discovery::builder()
+            .registry_with("vms", vms, merging("{name}.mesh"))
+            .and_then(|builder| builder.registry_with("consul", consul, optional))
+            .unwrap();
+        let discovery = builder.start_deadline(Duration::from_millis(100)).start();
+        discovery.unwrap()
+    };
+    let all = [record("web", [1]), record("old", [2])];
+    let parent = Daemon::serving(with(ScriptedRegistry::new([Step::list(all)]))).await;
+    let leaf = leaf([parent.url()]);
+    until(&leaf, "everything", |leaf| leaf.snapshot().len() == 3).await;
+    until(&leaf, "the phase of it", |leaf| {
+        let mut behind = status(leaf).behind.into_iter();
+        behind.all(|behind| behind.phase == Phase::Synced)
+    })
+    .await;
+    let address = parent.end().await;
+
+    let silent = ScriptedRegistry::new([]);
+    let handle = silent.handle();
+    let listener = TcpListener::bind(address).await.unwrap();
+    let parent = Daemon::at(listener, with(silent), HttpOptions::default()).await;
+    let instance = parent.discovery.instance();
+    until(&leaf, "the parent, as far as it is ready", |leaf| {
+        let status = status(leaf);
+        let unread = |told: &DegradedScope| matches!(told.scope, Scope::Service(_));
+        status.instance == Some(instance) && status.degraded.iter().filter(|told| unread(told)).count() == 2
+    })
+    .await;
+    assert_eq!(addresses(&leaf.snapshot(), "web.mesh"), Some(vec![1]));
+    assert_eq!(addresses(&leaf.snapshot(), "old.mesh"), Some(vec![2]));
+
+    // What is gone of it since is no change at that parent, which never had it.
+    handle.set([record("web", [1])]);
+    until(&leaf, "what is gone", |leaf| {
+        addresses(&leaf.snapshot(), "old.mesh").is_none()
+    })
+    .await;
+    assert_eq!(addresses(&leaf.snapshot(), "web.mesh"), Some(vec![1]));
+    assert!(status(&leaf).degraded.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
