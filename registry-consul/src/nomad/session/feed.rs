@@ -19,7 +19,7 @@ use crate::nomad::config::ALL;
 use crate::nomad::plan::Haste;
 
 /// An answer that came sooner was not parked: what it tells of may have happened before it was asked for.
-const AT_ONCE: Duration = Duration::from_millis(250);
+pub(super) const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// The time between two readings of a list that the server does not park.
 const UNPARKED: Duration = Duration::from_secs(5);
@@ -260,8 +260,9 @@ impl Session {
             feed.recovering = true;
         }
         if moved {
-            let at_once = took < AT_ONCE;
-            self.table_moved(asked.feed, known, index, at_once, now);
+            self.table_moved(asked.feed, known, index, started, now);
+        } else if index >= known {
+            feed.stream.prove(started);
         }
         self.list_in_round(asked.feed, None, started, now);
         self.confirm(asked.feed);

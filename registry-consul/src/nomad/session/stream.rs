@@ -12,6 +12,7 @@ use registry_core::Backoff;
 use registry_http::Lines;
 use tokio::time::Instant;
 
+use super::feed::AT_ONCE;
 use super::round::Round;
 use super::tell::announced;
 use super::{Session, What};
@@ -47,6 +48,8 @@ pub(super) struct Stream {
     /// Which attempt this is: what comes of earlier ones is not taken any more.
     generation: u64,
     backoff: Backoff,
+    /// It may have missed what happened before it was open: its buffer is short, and says nothing of what it left out.
+    unproven: bool,
     /// Why it is not to be had, while that is so.
     pub(super) problem: Option<String>,
 }
@@ -84,12 +87,22 @@ impl Stream {
             state: State::Closed { due: now },
             generation: 0,
             backoff: Backoff::new(Duration::from_millis(200), LONGEST_REST),
+            unproven: false,
             problem: None,
         }
     }
 
     pub(super) fn is_live(&self) -> bool {
         matches!(self.state, State::Live { .. })
+    }
+
+    /// All that happened until a list was asked for then is accounted for: what comes later is told where it was open already.
+    pub(super) fn prove(&mut self, started: Instant) {
+        if let State::Live { since, .. } = self.state
+            && started >= since
+        {
+            self.unproven = false;
+        }
     }
 
     fn is_closed(&self) -> bool {
@@ -178,11 +191,11 @@ impl Session {
     fn stream_lives(&mut self, feed: usize, lines: Box<Lines>, now: Instant) {
         let (abort, registration) = AbortHandle::new_pair();
         let stream = &mut self.feeds[feed].stream;
-        let since = match stream.state {
-            State::Live { since, .. } => since,
-            _ => now,
-        };
-        stream.state = State::Live { since, abort };
+        match &mut stream.state {
+            State::Live { abort: held, .. } => *held = abort,
+            _ => self.stream_opened(feed, abort, now),
+        }
+        let stream = &mut self.feeds[feed].stream;
         let generation = stream.generation;
         if stream.problem.take().is_some() {
             let namespace = &self.feeds[feed].namespace;
@@ -190,6 +203,18 @@ impl Session {
         }
         let line = Abortable::new(next(lines, SILENCE), registration);
         self.spawn(async move { What::Stream(feed, generation, line.await.unwrap_or(Streamed::Cancelled)) });
+    }
+
+    fn stream_opened(&mut self, feed: usize, abort: AbortHandle, now: Instant) {
+        let this = &mut self.feeds[feed];
+        this.stream.state = State::Live { since: now, abort };
+        this.stream.unproven = true;
+        // Where the table stands still, the next list says that nothing was missed.
+        this.look_unless_failing(now);
+        // That it tells of the last change would not mean that it told of those before.
+        if let Some(to) = this.wakes.last().map(|wake| wake.to) {
+            self.sweep(feed, to);
+        }
     }
 
     fn stream_ended(&mut self, feed: usize, error: &Error, now: Instant) {
@@ -265,9 +290,14 @@ impl Session {
         self.plan.need(&service, index, Haste::Now);
     }
 
-    /// The list says that the table changed.
-    pub(super) fn table_moved(&mut self, feed: usize, from: u64, to: u64, at_once: bool, now: Instant) {
+    /// The list says that the table changed; it was asked for then.
+    pub(super) fn table_moved(&mut self, feed: usize, from: u64, to: u64, started: Instant, now: Instant) {
+        if self.feeds[feed].stream.unproven {
+            self.sweep(feed, to);
+        }
+        let at_once = now - started < AT_ONCE;
         let this = &mut self.feeds[feed];
+        this.stream.prove(started);
         let wake = Wake {
             from,
             to,
@@ -363,5 +393,81 @@ async fn next(mut lines: Box<Lines>, silence: Duration) -> Streamed {
             url: lines.url().clone(),
         }),
         Err(error) => Streamed::Ended(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use registry_core::ServiceId;
+
+    use super::super::tests::{keep, session};
+    use super::*;
+    use crate::nomad::answer::id;
+    use crate::nomad::plan::Reading;
+
+    /// A watch of everything that was listed at that index.
+    fn listed(web: &ServiceId, index: u64) -> Session {
+        let mut session = session(&["*"]);
+        keep(&mut session, &[web]);
+        (session.round, session.synced) = (None, true);
+        session.feeds[0].index = index;
+        take_read(&mut session, web, index);
+        session
+    }
+
+    fn take_read(session: &mut Session, web: &ServiceId, index: u64) {
+        let reading = Reading {
+            service: web.clone(),
+            needed: 0,
+        };
+        session.plan.answered(&reading, index);
+    }
+
+    fn open(session: &mut Session, now: Instant) {
+        session.stream_opened(0, AbortHandle::new_pair().0, now);
+    }
+
+    #[tokio::test]
+    async fn what_a_stream_may_have_missed_while_it_opened_is_read_once() {
+        let web = id("default", "web");
+        let mut session = listed(&web, 500);
+        let before = Instant::now();
+        let since = before + Duration::from_secs(1);
+        open(&mut session, since);
+        // It tells of the last change alone, and each list was asked for later than the one before.
+        for (from, to, started, reads) in [
+            (500, 640, before, true),
+            (640, 641, since, true),
+            (641, 642, since, false),
+        ] {
+            session.feeds[0].heard.insert(to);
+            session.table_moved(0, from, to, started, since);
+            assert_eq!(session.plan.is_due(&web), reads, "from {from} to {to}");
+            take_read(&mut session, &web, to);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_before_a_stream_is_open_is_not_left_to_it() {
+        let web = id("default", "web");
+        let mut session = listed(&web, 500);
+        let now = Instant::now();
+        session.feeds[0].stream.state = State::Opening(AbortHandle::new_pair().0);
+        session.table_moved(0, 500, 640, now, now);
+        assert!(!session.plan.is_due(&web), "it may still tell of it");
+        open(&mut session, now);
+        assert!(session.plan.is_due(&web));
+    }
+
+    #[tokio::test]
+    async fn a_table_that_stands_still_while_a_stream_opens_costs_no_reads() {
+        let web = id("default", "web");
+        let mut session = listed(&web, 500);
+        let now = Instant::now();
+        open(&mut session, now);
+        session.feeds[0].stream.prove(now);
+        session.feeds[0].heard.insert(501);
+        session.table_moved(0, 500, 501, now, now);
+        assert!(!session.plan.is_due(&web));
     }
 }

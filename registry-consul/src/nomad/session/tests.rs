@@ -7,7 +7,7 @@ use super::*;
 use crate::nomad::answer::id;
 
 /// A watch that never asks anybody.
-fn session(namespaces: &[&str]) -> Session {
+pub(super) fn session(namespaces: &[&str]) -> Session {
     registry_testkit::init_tls();
     let config = Arc::new(NomadConfig {
         namespaces: namespaces.iter().map(|&name| name.to_owned()).collect(),
@@ -18,7 +18,7 @@ fn session(namespaces: &[&str]) -> Session {
     Session::new(queries, config, control, Arc::default())
 }
 
-fn keep(session: &mut Session, services: &[&ServiceId]) {
+pub(super) fn keep(session: &mut Session, services: &[&ServiceId]) {
     for service in services {
         session.track(service).listed = true;
     }

@@ -34,11 +34,9 @@ async fn idea_19_frames_that_come_byte_by_byte_and_with_two_events_are_read() {
         }
         nomad.remove(Cause::Other("JobDeregistered"), |one| one.service_name != "idle");
         until_true("two services gone in one write", &discovery, &nomad).await;
-        assert_eq!(
-            requests_from(&nomad, first, "/v1/service/idle"),
-            0,
-            "nobody told of it"
-        );
+        // Once where the first write came before the list that shows that nothing was missed while the stream opened.
+        let reads = requests_from(&nomad, first, "/v1/service/idle");
+        assert!(reads <= 1, "{reads} reads of what nobody told of");
         assert_eq!(
             requests_from(&nomad, first, "/v1/event/stream"),
             0,
