@@ -47,7 +47,7 @@ pub struct NomadConfig {
     /// Whether to follow the event stream, which says what changed. Without it each change means a reading of everything,
     /// at `reads_per_second`.
     pub events: bool,
-    /// The shortest time between two readings of the list of services while it keeps changing.
+    /// The shortest time between two readings of the list of services while it keeps changing; at most `wait`.
     #[serde(with = "duration")]
     #[schemars(with = "duration::Text")]
     pub list_interval: Duration,
@@ -206,6 +206,13 @@ impl NomadConfig {
         if self.wait < shortest || self.wait > longest {
             let found = duration::format(self.wait);
             return wrong("wait", format!("found {found}, expected 1s to 10m"));
+        }
+        if self.list_interval > self.wait {
+            let (found, wait) = (duration::format(self.list_interval), duration::format(self.wait));
+            return wrong(
+                "list_interval",
+                format!("found {found}, expected at most wait = {wait}"),
+            );
         }
         if self.max_stale.is_zero() {
             return wrong("max_stale", "found 0s, expected more".to_owned());

@@ -27,6 +27,13 @@ fn wrong_settings_name_their_field() {
         ),
         (
             NomadConfig {
+                list_interval: Duration::from_secs(31),
+                ..base()
+            },
+            "list_interval: found 31s, expected at most wait = 30s",
+        ),
+        (
+            NomadConfig {
                 max_stale: Duration::ZERO,
                 ..base()
             },
