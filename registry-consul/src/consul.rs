@@ -21,6 +21,7 @@ use registry_core::{Control, EventStream, RegistryError, ServiceRegistry, async_
 pub use config::{Consistency, ConsulConfig};
 
 use crate::error::Error;
+use crate::settings;
 use memory::Memory;
 use query::Queries;
 use session::Session;
@@ -40,7 +41,7 @@ use session::Session;
 /// metadata, and `consul.tags`: its tags, sorted, joined by commas. The labels of a service say `consul.kind` where it
 /// is a proxy or a gateway, and `consul.destination` which service a proxy stands in front of.
 ///
-/// It is fresh within the wait of its polls and ten seconds more.
+/// It is fresh within the wait of its polls, a sixteenth of that which servers add, and ten seconds more.
 ///
 /// Complete knowledge that is to confirm something unlikely ([`Resync::strong`](registry_core::Resync)) is read with
 /// `?consistent`, names and instances alike: the leader answers after asking a quorum, whichever server was asked. So
@@ -85,7 +86,7 @@ impl ServiceRegistry for ConsulRegistry {
     }
 
     fn freshness_bound(&self) -> Duration {
-        self.config.wait + Duration::from_secs(10)
+        settings::freshness_bound(self.config.wait)
     }
 
     async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {

@@ -23,6 +23,7 @@ use registry_core::{Control, EventStream, RegistryError, ServiceRegistry, async_
 pub use config::{ChecksConfig, Ghosts, NomadConfig};
 
 use crate::error::Error;
+use crate::settings;
 use memory::Memory;
 use query::Queries;
 use session::Session;
@@ -52,7 +53,7 @@ use session::Session;
 ///
 /// Each namespace is a [group](registry_core::Scope::Group) of its own: one that may not be read leaves others alone.
 ///
-/// It is fresh within the wait of its polls and ten seconds more.
+/// It is fresh within the wait of its polls, a sixteenth of that which servers add, and ten seconds more.
 ///
 /// Complete knowledge that is to confirm something unlikely ([`Resync::strong`](registry_core::Resync)) is read from the
 /// leader. What the event stream says to be removed is removed in so many words; all else is merely absent.
@@ -93,7 +94,7 @@ impl ServiceRegistry for NomadRegistry {
     }
 
     fn freshness_bound(&self) -> Duration {
-        self.config.wait + Duration::from_secs(10)
+        settings::freshness_bound(self.config.wait)
     }
 
     async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {

@@ -1,6 +1,7 @@
 //! Settings that both registries have.
 
 use std::path::Path;
+use std::time::Duration;
 
 use http::HeaderName;
 use registry_core::Pattern;
@@ -80,4 +81,36 @@ pub(crate) fn check_token(file: Option<&Path>, variable: Option<&str>) -> Result
         });
     }
     Ok(())
+}
+
+/// How long it may take until a parked query was answered: servers add up to a sixteenth of the wait to it, at random.
+pub(crate) fn freshness_bound(wait: Duration) -> Duration {
+    wait + wait / 16 + Duration::from_secs(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use registry_core::ServiceRegistry;
+
+    use super::*;
+    use crate::{ConsulConfig, ConsulRegistry, NomadConfig, NomadRegistry};
+
+    #[test]
+    fn a_poll_that_the_server_parks_for_a_sixteenth_longer_is_within_its_bound() {
+        registry_testkit::init_tls();
+        let wait = Duration::from_secs(320);
+        let consul = ConsulRegistry::try_new(ConsulConfig {
+            wait,
+            ..ConsulConfig::default()
+        });
+        let nomad = NomadRegistry::try_new(NomadConfig {
+            wait,
+            ..NomadConfig::default()
+        });
+        let bounds = [
+            consul.unwrap().freshness_bound(),
+            nomad.unwrap().freshness_bound(),
+        ];
+        assert_eq!(bounds, [Duration::from_secs(350); 2]);
+    }
 }
