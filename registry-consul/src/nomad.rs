@@ -43,7 +43,8 @@ use session::Session;
 /// The catalogue has no health: results of checks come with [`checks`](NomadConfig::checks), states of allocations with
 /// [`ghosts`](NomadConfig::ghosts), each at the cost of further requests. Where several apply, a ghost is a ghost, and a
 /// check that fails comes before the state of the allocation, which comes before other results. Results that could not be
-/// read stay for three intervals.
+/// read stay for three intervals. Where all namespaces are watched, an allocation that is absent makes a ghost only in one of
+/// which both readings have others: the token may not be allowed to see any of it.
 ///
 /// The default hostname is `{name}.service.nomad`; templates may use `{namespace}`, `{datacenter}` and `{region}` (where
 /// one is configured). An instance is at the address and port that Nomad allocated; its node is the id of the client, its

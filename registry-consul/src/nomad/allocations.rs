@@ -1,9 +1,10 @@
 //! The states of allocations, held against the registrations that name them: Nomad is known to leave some behind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use registry_core::Str;
 
+use super::config::ALL;
 use super::map::Status;
 use super::wire::Allocation;
 
@@ -13,6 +14,8 @@ pub(super) struct Reading {
     /// Allocations that were registered later are not in it.
     index: u64,
     states: HashMap<Str, State>,
+    /// Namespaces that are known to be in it: one that the token may not read is left out in silence.
+    namespaces: HashSet<Str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +43,14 @@ impl State {
 }
 
 impl Reading {
-    pub(super) fn new(index: u64) -> Self {
+    /// A reading of that namespace, or of all of them.
+    pub(super) fn new(namespace: &str, index: u64) -> Self {
+        // One that is asked for by its name is refused where it may not be read.
+        let asked = Some(namespace).filter(|namespace| *namespace != ALL);
         Self {
             index,
             states: HashMap::new(),
+            namespaces: asked.map(Str::from).into_iter().collect(),
         }
     }
 
@@ -51,6 +58,9 @@ impl Reading {
         // The pages are of different moments: the earliest knows least.
         self.index = self.index.min(index);
         for allocation in page {
+            if !self.namespaces.contains(&*allocation.namespace) {
+                self.namespaces.insert(Str::from(&*allocation.namespace));
+            }
             self.states
                 .insert(Str::from(&*allocation.id), State::of(allocation));
         }
@@ -62,10 +72,10 @@ impl Reading {
     }
 
     /// True where that allocation is over, or was removed, although it was registered before.
-    fn lacks(&self, allocation: &str, registered: u64) -> bool {
+    fn lacks(&self, namespace: &str, allocation: &str, registered: u64) -> bool {
         match self.states.get(allocation) {
             Some(state) => *state == State::Over,
-            None => registered <= self.index,
+            None => registered <= self.index && self.namespaces.contains(namespace),
         }
     }
 }
@@ -82,14 +92,16 @@ impl Allocations {
         self.before = self.last.replace(reading);
     }
 
-    /// What is known of an instance that was registered at that index, where it is more than that it is registered.
+    /// What is known of an instance of that namespace that was registered at that index, where it is more than that it is registered.
     ///
     /// One reading is not enough to call it a ghost: a registration goes a moment after its allocation in good order, too.
-    pub(super) fn status(&self, allocation: &str, registered: u64) -> Option<Status> {
+    pub(super) fn status(&self, namespace: &str, allocation: &str, registered: u64) -> Option<Status> {
         let last = self.last.as_ref()?;
-        if last.lacks(allocation, registered) {
+        if last.lacks(namespace, allocation, registered) {
             let before = self.before.as_ref()?;
-            return before.lacks(allocation, registered).then_some(Status::Ghost);
+            return before
+                .lacks(namespace, allocation, registered)
+                .then_some(Status::Ghost);
         }
         match last.states.get(allocation)? {
             State::Stopping => Some(Status::Stopping),
@@ -108,11 +120,12 @@ mod tests {
             .iter()
             .map(|(id, client, desired)| Allocation {
                 id: (*id).into(),
+                namespace: "default".into(),
                 client_status: (*client).into(),
                 desired_status: (*desired).into(),
             })
             .collect();
-        let mut reading = Reading::new(index);
+        let mut reading = Reading::new("default", index);
         reading.add(&allocations, index);
         reading
     }
@@ -121,16 +134,24 @@ mod tests {
     fn a_ghost_is_over_or_absent_in_two_readings_that_are_newer_than_it() {
         for client in ["complete", "failed", "lost"] {
             let mut allocations = Allocations::default();
-            assert_eq!(allocations.status("a", 5), None);
+            assert_eq!(allocations.status("default", "a", 5), None);
             allocations.take(reading(10, &[("a", client, "stop")]));
-            assert_eq!(allocations.status("a", 5), None, "once is not enough");
-            assert_eq!(allocations.status("gone", 5), None);
+            assert_eq!(allocations.status("default", "a", 5), None, "once is not enough");
+            assert_eq!(allocations.status("default", "gone", 5), None);
             allocations.take(reading(11, &[("a", client, "stop")]));
-            assert_eq!(allocations.status("a", 5), Some(Status::Ghost), "{client}");
-            assert_eq!(allocations.status("gone", 10), Some(Status::Ghost));
-            assert_eq!(allocations.status("gone", 11), None, "the first reading is older");
+            assert_eq!(
+                allocations.status("default", "a", 5),
+                Some(Status::Ghost),
+                "{client}"
+            );
+            assert_eq!(allocations.status("default", "gone", 10), Some(Status::Ghost));
+            assert_eq!(
+                allocations.status("default", "gone", 11),
+                None,
+                "the first reading is older"
+            );
             allocations.take(reading(12, &[("a", "running", "run")]));
-            assert_eq!(allocations.status("a", 5), None);
+            assert_eq!(allocations.status("default", "a", 5), None);
         }
     }
 
@@ -147,11 +168,11 @@ mod tests {
                 ("e", "some new word", "run"),
             ],
         ));
-        assert_eq!(allocations.status("a", 5), Some(Status::Stopping));
-        assert_eq!(allocations.status("b", 5), Some(Status::Disconnected));
-        assert_eq!(allocations.status("c", 5), None);
-        assert_eq!(allocations.status("d", 5), Some(Status::Stopping));
-        assert_eq!(allocations.status("e", 5), None);
+        assert_eq!(allocations.status("default", "a", 5), Some(Status::Stopping));
+        assert_eq!(allocations.status("default", "b", 5), Some(Status::Disconnected));
+        assert_eq!(allocations.status("default", "c", 5), None);
+        assert_eq!(allocations.status("default", "d", 5), Some(Status::Stopping));
+        assert_eq!(allocations.status("default", "e", 5), None);
     }
 
     #[test]
@@ -160,5 +181,35 @@ mod tests {
         reading.add(&[], 12);
         reading.add(&[], 9);
         assert_eq!((reading.index, reading.len()), (9, 1));
+    }
+
+    #[test]
+    fn what_is_absent_is_no_ghost_where_its_whole_namespace_may_be_hidden() {
+        let of = |id: &'static str, namespace: &'static str| Allocation {
+            id: id.into(),
+            namespace: namespace.into(),
+            client_status: "running".into(),
+            desired_status: "run".into(),
+        };
+        let mut allocations = Allocations::default();
+        for (index, page) in [
+            (10, vec![of("a", "shown")]),
+            (11, vec![of("a", "shown"), of("b", "late")]),
+        ] {
+            let mut reading = Reading::new(ALL, index);
+            reading.add(&page, index);
+            allocations.take(reading);
+        }
+        assert_eq!(allocations.status("shown", "gone", 5), Some(Status::Ghost));
+        assert_eq!(
+            allocations.status("late", "gone", 5),
+            None,
+            "hidden in one of them"
+        );
+        assert_eq!(allocations.status("hidden", "gone", 5), None);
+        for index in [12, 13] {
+            allocations.take(Reading::new("empty", index));
+        }
+        assert_eq!(allocations.status("empty", "gone", 5), Some(Status::Ghost));
     }
 }

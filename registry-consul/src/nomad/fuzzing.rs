@@ -106,20 +106,23 @@ fn allocations(response: &Response) {
     };
     let mut allocations = Allocations::default();
     let reading = || {
-        let mut reading = Reading::new(7);
+        let mut reading = Reading::new("default", 7);
         reading.add(&page, 7);
         reading
     };
     assert!(reading().len() <= count);
     allocations.take(reading());
     assert_ne!(
-        allocations.status("a", 1),
+        allocations.status("default", "a", 1),
         Some(Status::Ghost),
         "one reading is not enough"
     );
     allocations.take(reading());
-    assert_eq!(allocations.status("no such allocation", 7), Some(Status::Ghost));
-    assert_eq!(allocations.status("no such allocation", 8), None);
+    assert_eq!(
+        allocations.status("default", "no such allocation", 7),
+        Some(Status::Ghost)
+    );
+    assert_eq!(allocations.status("default", "no such allocation", 8), None);
 }
 
 fn event(line: &[u8]) {

@@ -63,6 +63,8 @@ pub(super) struct Allocation<'a> {
     #[serde(rename = "ID", borrow)]
     pub(super) id: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub(super) namespace: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub(super) client_status: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "null_is_default")]
     pub(super) desired_status: Cow<'a, str>,

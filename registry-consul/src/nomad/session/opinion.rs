@@ -83,18 +83,27 @@ impl Opinions {
 
     /// What is to be said of an instance; nothing where it is to be left out.
     pub(super) fn status(&self, feed: Option<usize>, instance: &Instance<'_>) -> Option<Status> {
+        let (namespace, service) = (&instance.namespace, &instance.service_name);
         self.judge(
             feed,
             &instance.allocation,
-            &instance.service_name,
+            namespace,
+            service,
             instance.create_index,
         )
     }
 
-    fn judge(&self, feed: Option<usize>, allocation: &str, service: &str, registered: u64) -> Option<Status> {
+    fn judge(
+        &self,
+        feed: Option<usize>,
+        allocation: &str,
+        namespace: &str,
+        service: &str,
+        registered: u64,
+    ) -> Option<Status> {
         let of_allocation = feed
             .and_then(|feed| self.allocations.get(feed))
-            .and_then(|of_feed| of_feed.readings.status(allocation, registered));
+            .and_then(|of_feed| of_feed.readings.status(namespace, allocation, registered));
         let checked = self
             .checks
             .as_ref()
@@ -180,7 +189,9 @@ impl Session {
         let feed = self.feed_of(service);
         let mut hasher = Xxh3::new();
         for (allocation, registered) in &tracked.allocations {
-            let status = self.opinions.judge(feed, allocation, service.name(), *registered);
+            let status =
+                self.opinions
+                    .judge(feed, allocation, service.namespace(), service.name(), *registered);
             hasher.update(&[status.map_or(0, |status| status as u8 + 1)]);
         }
         hasher.digest()
@@ -292,7 +303,7 @@ impl Session {
 }
 
 async fn read_allocations(queries: &Queries, namespace: &str) -> Result<Reading, Error> {
-    let mut reading = Reading::new(u64::MAX);
+    let mut reading = Reading::new(namespace, u64::MAX);
     let mut page: Option<String> = None;
     loop {
         let response = queries.allocations(namespace, page.as_deref()).await?;
