@@ -64,6 +64,9 @@ pub struct Behind {
     pub kind: Str,
     /// How far its knowledge can be trusted.
     pub phase: Phase,
+    /// True where it is [`Stale`](Phase::Stale) for some of its services alone, or for some registries behind it: the
+    /// others are as fresh as ever.
+    pub partly: bool,
     /// When this was said.
     pub said: Instant,
     /// Time since its last confirmation, when this was said.
@@ -83,6 +86,7 @@ impl Behind {
             id,
             kind: kind.into(),
             phase,
+            partly: false,
             said: Instant::now(),
             age: None,
             error: None,
@@ -101,7 +105,8 @@ impl Behind {
     /// one look to the next, and which of several daemons with the same registries is asked makes no difference.
     pub(crate) fn same(&self, other: &Self) -> bool {
         let is_named = |behind: &Self| behind.instance.is_some();
-        (&self.id, self.phase, is_named(self)) == (&other.id, other.phase, is_named(other))
+        (&self.id, self.phase, self.partly, is_named(self))
+            == (&other.id, other.phase, other.partly, is_named(other))
             && same(&self.behind, &other.behind)
     }
 
@@ -112,6 +117,7 @@ impl Behind {
                 Phase::Connecting => Phase::Connecting,
                 Phase::Synced | Phase::Stale => Phase::Stale,
             },
+            partly: false,
             behind: self.behind.iter().map(Self::out_of_date).collect(),
             ..self.clone()
         }
@@ -145,7 +151,7 @@ impl Lineage {
         self.behind.iter().any(|behind| behind.phase == phase)
     }
 
-    /// The ways to the registries that are stale and speak for themselves.
+    /// The ways to the registries that are stale as a whole and speak for themselves.
     pub(crate) fn stale_ways(&self) -> BTreeSet<String> {
         let mut ways = BTreeSet::new();
         collect(&self.behind, "", &mut ways);
@@ -157,7 +163,7 @@ fn collect(behind: &[Behind], before: &str, ways: &mut BTreeSet<String>) {
     for registry in behind {
         let way = format!("{before}{}", registry.id);
         if registry.behind.is_empty() {
-            if registry.phase == Phase::Stale {
+            if registry.phase == Phase::Stale && !registry.partly {
                 ways.insert(way);
             }
         } else {
@@ -296,6 +302,18 @@ mod tests {
             assert_eq!(ways.since(&[way.into()]), Some(start), "{way}");
         }
         assert_eq!(ways.since(&["mid/b".into(), "middle/b".into()]), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_is_partly_stale_makes_nothing_stale_until_it_is_out_of_date() {
+        let partly = Behind {
+            partly: true,
+            ..behind("a", Phase::Stale, [])
+        };
+        assert!(!partly.same(&behind("a", Phase::Stale, [])));
+        let told = lineage([partly]);
+        assert!(told.seen(false).stale_ways().is_empty());
+        assert_eq!(told.seen(true).stale_ways(), BTreeSet::from(["a".to_owned()]));
     }
 
     #[tokio::test(start_paused = true)]

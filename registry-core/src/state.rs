@@ -589,6 +589,7 @@ impl RegistryState {
             kind: self.kind,
             required: self.options.required,
             phase: self.freshness.phase(),
+            partly: self.freshness.is_partly_stale(),
             since: self.phase_since,
             known: self.freshness.knows_all(),
             services: self.taking_part,

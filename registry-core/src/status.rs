@@ -280,6 +280,11 @@ impl Freshness {
         self.phase
     }
 
+    /// Stale, but not as a whole.
+    pub(crate) fn is_partly_stale(&self) -> bool {
+        self.phase == Phase::Stale && self.stale.is_none()
+    }
+
     /// Something is known, by the registry's word or from disk.
     pub(crate) fn synced(&self) -> bool {
         self.confirmed.is_some()
@@ -549,6 +554,7 @@ pub struct RegistrySummary {
     pub(crate) kind: &'static str,
     pub(crate) required: bool,
     pub(crate) phase: Phase,
+    pub(crate) partly: bool,
     pub(crate) since: Timestamp,
     pub(crate) known: bool,
     pub(crate) services: usize,
@@ -576,6 +582,11 @@ impl RegistrySummary {
         self.phase
     }
 
+    /// True where it was stale for a part of what is known alone: for some services, or some registries behind it.
+    pub fn is_partly_stale(&self) -> bool {
+        self.partly
+    }
+
     /// True where the snapshot holds complete knowledge of it, and of all registries behind it.
     pub fn is_known(&self) -> bool {
         self.known
@@ -599,7 +610,7 @@ impl RegistrySummary {
 
     /// True where both are in the same phase, with the same registries behind them.
     pub(crate) fn same_phases(&self, other: &Self) -> bool {
-        self.phase == other.phase && self.lineage.same(&other.lineage)
+        (self.phase, self.partly) == (other.phase, other.partly) && self.lineage.same(&other.lineage)
     }
 
     /// Time since its last confirmation, as of now; `None` where there was none.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use registry_core::{
-    Behind, Event, Health, InstanceId, Lookup, Origin, Outage, Phase, RegistryOptions, Scope, ServiceMeta,
-    ServiceRecord, Timestamp,
+    Behind, ErrorKind, Event, Health, InstanceId, Lookup, Origin, Outage, Phase, RegistryError,
+    RegistryOptions, Scope, ServiceId, ServiceMeta, ServiceRecord, Timestamp,
 };
 
 use crate::engine::{World, endpoint, hostname, id, record};
@@ -78,6 +78,43 @@ fn what_came_from_stale_registries_alone_is_stale_at_once() {
         assert_eq!(health(&mut world), expected.0, "{phases:?}");
         assert_eq!(phase(&world, "parent"), expected.1, "{phases:?}");
     }
+}
+
+#[test]
+fn what_came_from_a_registry_that_is_stale_in_part_is_fresh() {
+    let mut world = world(&["a"], hostname("{name}.mesh"));
+    for (partly, expected) in [(true, "draining"), (false, "healthy"), (true, "draining")] {
+        let registry = Behind {
+            partly,
+            ..Behind::new(id("a"), "test", Phase::Stale)
+        };
+        let said = Event::Behind {
+            instance: None,
+            registries: vec![registry],
+        };
+        world.say("parent", vec![said]);
+        assert_eq!(health(&mut world), expected, "{partly}");
+        assert_eq!(phase(&world, "parent"), Phase::Stale);
+        let parent = world.snapshot.registry(&id("parent")).unwrap();
+        assert!(parent.is_partly_stale(), "the parent itself is heard");
+    }
+}
+
+#[test]
+fn it_is_news_that_not_only_a_part_is_stale() {
+    let mut world = World::new().add("parent", hostname("{name}.mesh"));
+    world.list("parent", [web(Health::Healthy)]);
+    let partly = |world: &World| world.snapshot.registry(&id("parent")).unwrap().is_partly_stale();
+    let error = || RegistryError::new(ErrorKind::Malformed, "odd");
+    for _ in 0..3 {
+        let scope = Scope::Service(ServiceId::named("web"));
+        world.say("parent", vec![Event::degraded(scope, error())]);
+    }
+    world.publish();
+    assert_eq!((phase(&world, "parent"), partly(&world)), (Phase::Stale, true));
+    world.pass(Duration::from_secs(61));
+    assert!(world.publish());
+    assert_eq!((phase(&world, "parent"), partly(&world)), (Phase::Stale, false));
 }
 
 #[test]

@@ -268,6 +268,7 @@ fn behind_at(registries: &wire::Registries<'_>, now: Instant, tiers: usize) -> R
                 .map(|text| parse::<InstanceId>(text))
                 .transpose()?;
             Ok(Behind {
+                partly: said.partly,
                 said: now,
                 age: said.age_s.and_then(|age| Duration::try_from_secs_f64(age).ok()),
                 error: said.error.as_ref().map(|error| short(&error.0, MESSAGE).into()),

@@ -59,6 +59,9 @@ pub(super) struct Registry<'a> {
     pub(super) kind: Text<'a>,
     #[serde(borrow)]
     pub(super) phase: Text<'a>,
+    /// Stale for some of its services alone.
+    #[serde(default)]
+    pub(super) partly: bool,
     #[serde(default)]
     pub(super) age_s: Option<f64>,
     #[serde(borrow, default)]

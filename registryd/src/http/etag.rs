@@ -46,6 +46,7 @@ impl Tag {
     pub(super) fn registry(&mut self, registry: &RegistrySummary) {
         self.text(registry.id().as_str());
         self.text(registry.phase().as_str());
+        self.text(if registry.is_partly_stale() { "partly" } else { "" });
         self.behind(&registry.behind());
     }
 
@@ -53,6 +54,7 @@ impl Tag {
         for registry in behind {
             self.text(registry.id.as_str());
             self.text(registry.phase.as_str());
+            self.text(if registry.partly { "partly" } else { "" });
             self.behind(&registry.behind);
         }
     }

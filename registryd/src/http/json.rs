@@ -53,6 +53,8 @@ pub(super) fn seconds(age: Option<Duration>) -> Option<f64> {
 pub(super) struct Trust {
     kind: Text<Str>,
     phase: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partly: bool,
     age_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Text<Str>>,
@@ -68,6 +70,7 @@ impl Trust {
         Self {
             kind: Text(registry.kind().into()),
             phase: registry.phase().as_str(),
+            partly: registry.is_partly_stale(),
             age_s: seconds(registry.age()),
             error: error.map(|error| Text(error.into())),
             instance: registry.instance().map(Text),
@@ -79,6 +82,7 @@ impl Trust {
         Self {
             kind: Text(behind.kind.clone()),
             phase: behind.phase.as_str(),
+            partly: behind.partly,
             age_s: seconds(behind.age()),
             error: behind.error.clone().map(Text),
             instance: behind.instance.map(Text),

@@ -1,9 +1,9 @@
 //! What passes through: services, endpoints, provenance, phases and ages.
 
 use registry_core::{
-    Addresses, Behind, Discovery, Endpoint, ErrorKind, Event, Health, Labels, Locality, Phase, Resolution,
-    Scope, Service, ServiceId, ServiceMeta, ServicePort, ServiceRecord, SessionAffinity, Timestamp, Traffic,
-    Transport, Vip,
+    Addresses, Behind, Discovery, Endpoint, ErrorKind, Event, Health, Labels, Locality, Phase, RegistryError,
+    Resolution, Scope, Service, ServiceId, ServiceMeta, ServicePort, ServiceRecord, SessionAffinity,
+    Timestamp, Traffic, Transport, Vip,
 };
 use registry_testkit::scripted::{ScriptedRegistry, Step};
 
@@ -254,6 +254,27 @@ async fn a_registry_that_is_stale_behind_a_parent_is_stale_at_every_tier_and_the
         behind(&status(&leaf).behind, &["parent", "consul"]).phase,
         Phase::Synced
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_of_the_parent_with_a_service_that_cannot_be_read_is_stale_in_part() {
+    let (parent, handle) = Daemon::scripted([record("web", [1]), record("api", [2])]).await;
+    let leaf = leaf([parent.url()]);
+    leaf.ready().await;
+    for _ in 0..3 {
+        let error = RegistryError::new(ErrorKind::Malformed, "odd");
+        handle.say(vec![Event::degraded(
+            Scope::Service(ServiceId::named("web")),
+            error,
+        )]);
+    }
+    until(&leaf, "the phase of the whole", |leaf| {
+        status(leaf).phase == Phase::Stale
+    })
+    .await;
+    let now = status(&leaf);
+    let vms = behind(&now.behind, &["vms"]);
+    assert_eq!((vms.phase, vms.partly), (Phase::Stale, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]
