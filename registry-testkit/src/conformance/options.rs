@@ -5,6 +5,18 @@ use std::time::Duration;
 
 use super::{Rule, Trouble};
 
+/// The rules that are judged by trouble alone.
+const SURVIVAL: [Rule; 8] = [
+    Rule::DoesNotStartEmpty,
+    Rule::FailureIsNotEmpty,
+    Rule::TellsOfTrouble,
+    Rule::ConfirmsOnlyWhatItSaw,
+    Rule::RecoversWithoutRestart,
+    Rule::ProbeTellsTheTruth,
+    Rule::ErrorsNameWhatWentWrong,
+    Rule::NeverPanics,
+];
+
 /// Which rules are judged, and how long is waited.
 ///
 /// ```
@@ -59,5 +71,24 @@ impl Options {
         let mut options = Self::default();
         options.rules.retain(|rule| !rules.contains(rule));
         options
+    }
+
+    /// All rules that need no trouble, and none of it. With [`amid`](Self::amid) each of `Trouble::ALL` it is the whole
+    /// suite, in parts that may run at the same time: trouble takes time.
+    #[must_use]
+    pub fn calm() -> Self {
+        Self {
+            troubles: Vec::new(),
+            ..Self::without(&SURVIVAL)
+        }
+    }
+
+    /// The rules that are judged by trouble alone, in these shapes of it.
+    #[must_use]
+    pub fn amid(troubles: &[Trouble]) -> Self {
+        Self {
+            troubles: troubles.to_vec(),
+            ..Self::only(&SURVIVAL)
+        }
     }
 }

@@ -164,29 +164,13 @@ impl World for PlayedWorld {
     }
 }
 
-/// What is judged by trouble alone; in tests of their own, as trouble takes time.
-const SURVIVAL: [Rule; 8] = [
-    Rule::DoesNotStartEmpty,
-    Rule::FailureIsNotEmpty,
-    Rule::TellsOfTrouble,
-    Rule::ConfirmsOnlyWhatItSaw,
-    Rule::RecoversWithoutRestart,
-    Rule::ProbeTellsTheTruth,
-    Rule::ErrorsNameWhatWentWrong,
-    Rule::NeverPanics,
-];
-
 async fn survives(troubles: &[Trouble]) {
-    let mut options = Options::only(&SURVIVAL);
-    options.troubles = troubles.to_vec();
-    conformance::check(&Plays, &options).await.assert_passed();
+    conformance::check(&Plays, &Options::amid(troubles)).await.assert_passed();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_the_rules_of_the_conformance_suite_while_all_is_well() {
-    let mut options = Options::without(&SURVIVAL);
-    options.troubles.clear();
-    conformance::check(&Plays, &options).await.assert_passed();
+    conformance::check(&Plays, &Options::calm()).await.assert_passed();
 }
 
 #[tokio::test(flavor = "multi_thread")]

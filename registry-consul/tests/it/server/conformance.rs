@@ -165,18 +165,6 @@ impl World for ConsulWorld {
     }
 }
 
-/// What is judged by trouble alone; in tests of their own, as trouble takes time.
-const SURVIVAL: [Rule; 8] = [
-    Rule::DoesNotStartEmpty,
-    Rule::FailureIsNotEmpty,
-    Rule::TellsOfTrouble,
-    Rule::ConfirmsOnlyWhatItSaw,
-    Rule::RecoversWithoutRestart,
-    Rule::ProbeTellsTheTruth,
-    Rule::ErrorsNameWhatWentWrong,
-    Rule::NeverPanics,
-];
-
 /// The suite in front of a server of its own.
 async fn check(options: &Options) {
     let consul = Consul::builder().start().await.unwrap();
@@ -185,16 +173,12 @@ async fn check(options: &Options) {
 }
 
 async fn survives(troubles: &[Trouble]) {
-    let mut options = Options::only(&SURVIVAL);
-    options.troubles = troubles.to_vec();
-    check(&options).await;
+    check(&Options::amid(troubles)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_the_rules_of_the_conformance_suite_while_all_is_well() {
-    let mut options = Options::without(&SURVIVAL);
-    options.troubles.clear();
-    check(&options).await;
+    check(&Options::calm()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

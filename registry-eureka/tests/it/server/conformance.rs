@@ -188,18 +188,6 @@ impl World for EurekaWorld {
     }
 }
 
-/// What is judged by trouble alone; in tests of their own, as trouble takes time.
-const SURVIVAL: [Rule; 8] = [
-    Rule::DoesNotStartEmpty,
-    Rule::FailureIsNotEmpty,
-    Rule::TellsOfTrouble,
-    Rule::ConfirmsOnlyWhatItSaw,
-    Rule::RecoversWithoutRestart,
-    Rule::ProbeTellsTheTruth,
-    Rule::ErrorsNameWhatWentWrong,
-    Rule::NeverPanics,
-];
-
 /// The suite in front of a server of its own. No rule is skipped.
 async fn check(options: &Options) {
     registry_testkit::init_tls();
@@ -209,16 +197,12 @@ async fn check(options: &Options) {
 }
 
 async fn survives(troubles: &[Trouble]) {
-    let mut options = Options::only(&SURVIVAL);
-    options.troubles = troubles.to_vec();
-    check(&options).await;
+    check(&Options::amid(troubles)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_the_rules_of_the_conformance_suite_while_all_is_well() {
-    let mut options = Options::without(&SURVIVAL);
-    options.troubles.clear();
-    check(&options).await;
+    check(&Options::calm()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

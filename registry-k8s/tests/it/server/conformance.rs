@@ -275,18 +275,6 @@ impl World for KubernetesWorld {
     }
 }
 
-/// What is judged by trouble alone; in tests of their own, as trouble takes time.
-const SURVIVAL: [Rule; 8] = [
-    Rule::DoesNotStartEmpty,
-    Rule::FailureIsNotEmpty,
-    Rule::TellsOfTrouble,
-    Rule::ConfirmsOnlyWhatItSaw,
-    Rule::RecoversWithoutRestart,
-    Rule::ProbeTellsTheTruth,
-    Rule::ErrorsNameWhatWentWrong,
-    Rule::NeverPanics,
-];
-
 /// The suite in front of a server of its own.
 async fn check(watched: Watched, options: &Options) {
     registry_testkit::init_tls();
@@ -300,16 +288,12 @@ async fn check(watched: Watched, options: &Options) {
 }
 
 async fn survives(watched: Watched, troubles: &[Trouble]) {
-    let mut options = Options::only(&SURVIVAL);
-    options.troubles = troubles.to_vec();
-    check(watched, &options).await;
+    check(watched, &Options::amid(troubles)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_the_rules_of_the_conformance_suite_while_all_is_well() {
-    let mut options = Options::without(&SURVIVAL);
-    options.troubles.clear();
-    check(Watched::All, &options).await;
+    check(Watched::All, &Options::calm()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

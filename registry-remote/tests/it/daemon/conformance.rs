@@ -219,33 +219,17 @@ impl World for DaemonWorld {
     }
 }
 
-/// What is judged by trouble alone; in tests of their own, as trouble takes time.
-const SURVIVAL: [Rule; 8] = [
-    Rule::DoesNotStartEmpty,
-    Rule::FailureIsNotEmpty,
-    Rule::TellsOfTrouble,
-    Rule::ConfirmsOnlyWhatItSaw,
-    Rule::RecoversWithoutRestart,
-    Rule::ProbeTellsTheTruth,
-    Rule::ErrorsNameWhatWentWrong,
-    Rule::NeverPanics,
-];
-
 async fn check(options: &Options) {
     conformance::check(&Daemons, options).await.assert_passed();
 }
 
 async fn survives(troubles: &[Trouble]) {
-    let mut options = Options::only(&SURVIVAL);
-    options.troubles = troubles.to_vec();
-    check(&options).await;
+    check(&Options::amid(troubles)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_the_rules_of_the_conformance_suite_while_all_is_well() {
-    let mut options = Options::without(&SURVIVAL);
-    options.troubles.clear();
-    check(&options).await;
+    check(&Options::calm()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

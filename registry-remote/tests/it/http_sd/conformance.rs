@@ -268,32 +268,10 @@ impl World for FileWorld {
     }
 }
 
-/// What is judged by trouble alone.
-const SURVIVAL: [Rule; 8] = [
-    Rule::DoesNotStartEmpty,
-    Rule::FailureIsNotEmpty,
-    Rule::TellsOfTrouble,
-    Rule::ConfirmsOnlyWhatItSaw,
-    Rule::RecoversWithoutRestart,
-    Rule::ProbeTellsTheTruth,
-    Rule::ErrorsNameWhatWentWrong,
-    Rule::NeverPanics,
-];
-
-fn while_all_is_well() -> Options {
-    let mut options = Options::without(&SURVIVAL);
-    options.troubles.clear();
-    options
-}
-
 /// In each trouble by itself; the last two together, as no watch can start in trouble that only one service has.
 fn in_each(troubles: &[Trouble]) -> impl Iterator<Item = Options> {
     let (alone, last) = troubles.split_at(troubles.len() - 2);
-    alone.chunks(1).chain([last]).map(|troubles| {
-        let mut options = Options::only(&SURVIVAL);
-        options.troubles = troubles.to_vec();
-        options
-    })
+    alone.chunks(1).chain([last]).map(Options::amid)
 }
 
 /// The suite in parts that are played at the same time, each in a thread and a runtime of its own: all they do is wait.
@@ -314,8 +292,8 @@ fn check(subject: &dyn Subject, parts: impl IntoIterator<Item = Options>, skippe
 }
 
 #[test]
-fn a_page_keeps_the_rules_of_the_conformance_suite_while_all_is_well() {
-    check(&OfPages { etag: true }, [while_all_is_well()], &[]);
+fn a_page_keeps_the_rules_of_the_conformance_suite_Options::calm() {
+    check(&OfPages { etag: true }, [Options::calm()], &[]);
 }
 
 /// Where it answers that nothing changed there is no body to cut.
@@ -325,11 +303,11 @@ fn a_page_keeps_the_rules_of_the_conformance_suite_in_trouble() {
 }
 
 #[test]
-fn files_keep_the_rules_of_the_conformance_suite_while_all_is_well() {
+fn files_keep_the_rules_of_the_conformance_suite_Options::calm() {
     // Nothing runs that could be restarted.
     check(
         &OfFiles,
-        [while_all_is_well()],
+        [Options::calm()],
         &[Rule::SurvivesAServerThatForgot],
     );
 }
