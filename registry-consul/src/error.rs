@@ -148,12 +148,7 @@ impl From<Error> for RegistryError {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Config { .. } => ErrorKind::Configuration,
-            Error::Http(http) => match http.kind() {
-                "config" | "credential" => ErrorKind::Configuration,
-                "body_too_large" => ErrorKind::Limit,
-                "protocol" => ErrorKind::Malformed,
-                _ => ErrorKind::Unreachable,
-            },
+            Error::Http(http) => http.registry_kind(),
             error if error.is_denied() => ErrorKind::Denied,
             Error::Status { .. }
             | Error::Filtered { .. }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use registry_core::Pattern;
-use registry_http::{Credential, Placement, bare_url};
+use registry_http::{Credential, Placement};
 
 use crate::error::Error;
 
@@ -16,14 +16,6 @@ pub(crate) fn urls(address: Option<&str>, addresses: &[String], default: &str) -
         (None, false) => addresses.to_vec(),
         (None, true) => vec![default.to_owned()],
     }
-}
-
-/// The same text for the same servers, in whatever order and with whatever password they are given.
-pub(crate) fn target(urls: &[String]) -> String {
-    let mut urls: Vec<String> = urls.iter().map(|url| bare_url(url)).collect();
-    urls.sort_unstable();
-    urls.dedup();
-    urls.join(" ")
 }
 
 /// The token, in the header where this API wants it.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use registry_core::{Guard, Pattern, duration};
-use registry_http::{Credential, CredentialConfig, HttpConfig, Placement, bare_url};
+use registry_http::{Credential, CredentialConfig, HttpConfig, Placement, bare_url, bare_urls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -229,10 +229,7 @@ impl EurekaConfig {
     /// What is watched, without secrets: the same text for the same servers.
     pub(crate) fn target(&self) -> String {
         let servers = self.servers();
-        let mut urls: Vec<String> = servers.iter().map(|server| bare_url(&server.url)).collect();
-        urls.sort_unstable();
-        urls.dedup();
-        let mut target = urls.join(" ");
+        let mut target = bare_urls(servers.iter().map(|server| server.url.as_str()));
         let mut regions = self.remote_regions.clone();
         regions.sort_unstable();
         regions.dedup();

@@ -94,14 +94,9 @@ impl From<Error> for RegistryError {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Config { .. } => ErrorKind::Configuration,
-            Error::Http(http) => match http.kind() {
-                "config" | "credential" => ErrorKind::Configuration,
-                "body_too_large" => ErrorKind::Limit,
-                "protocol" => ErrorKind::Malformed,
-                "busy" => ErrorKind::Unavailable,
-                // A body that cannot be decompressed is told apart from one that broke off by its cause only.
-                _ => ErrorKind::Unreachable,
-            },
+            Error::Http(http) if http.kind() == "busy" => ErrorKind::Unavailable,
+            // A body that cannot be decompressed is told apart from one that broke off by its cause only.
+            Error::Http(http) => http.registry_kind(),
             Error::Status { status: 401, .. } => ErrorKind::Denied,
             Error::Status { .. } => ErrorKind::Unavailable,
             Error::Decode { .. } => ErrorKind::Malformed,

@@ -210,6 +210,14 @@ pub fn bare_url(url: &str) -> String {
     format!("{scheme}://{host}{port}{path}")
 }
 
+/// Several of them as one text: the same for the same servers, in whatever order they are given.
+pub fn bare_urls<'a>(urls: impl IntoIterator<Item = &'a str>) -> String {
+    let mut urls: Vec<String> = urls.into_iter().map(bare_url).collect();
+    urls.sort_unstable();
+    urls.dedup();
+    urls.join(" ")
+}
+
 /// Whether the value of that query key is not to be shown. The key is as it stands in the URL, in any case and encoded or not.
 ///
 /// ```

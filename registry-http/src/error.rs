@@ -2,6 +2,8 @@
 
 use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
+use registry_core::ErrorKind;
+
 use crate::{base::RedactedUrl, gate::DialTimeout, request::Lane};
 
 /// A cause from the layers below, with its URL taken out.
@@ -165,6 +167,16 @@ impl Error {
                 | Error::Request { .. }
                 | Error::BodyTooLarge { .. }
         )
+    }
+
+    /// What a supervisor makes of it.
+    pub fn registry_kind(&self) -> ErrorKind {
+        match self.kind() {
+            "config" | "credential" => ErrorKind::Configuration,
+            "body_too_large" => ErrorKind::Limit,
+            "protocol" => ErrorKind::Malformed,
+            _ => ErrorKind::Unreachable,
+        }
     }
 
     /// A label out of a small fixed set, for metrics.

@@ -74,7 +74,7 @@ mod stamp;
 mod tls;
 
 pub use crate::{
-    base::{RedactedUrl, bare_url, encode_segment, is_secret_key},
+    base::{RedactedUrl, bare_url, bare_urls, encode_segment, is_secret_key},
     client::{BaseStatus, HttpClient, HttpClientBuilder, Observation, Observer},
     config::{HttpConfig, TlsConfig},
     credential::{BasicConfig, Credential, CredentialConfig, Placement},

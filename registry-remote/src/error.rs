@@ -85,12 +85,7 @@ impl From<Error> for RegistryError {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Config { .. } => ErrorKind::Configuration,
-            Error::Http(http) => match http.kind() {
-                "config" | "credential" => ErrorKind::Configuration,
-                "body_too_large" => ErrorKind::Limit,
-                "protocol" => ErrorKind::Malformed,
-                _ => ErrorKind::Unreachable,
-            },
+            Error::Http(http) => http.registry_kind(),
             Error::Status {
                 status: 401 | 403, ..
             } => ErrorKind::Denied,

@@ -258,6 +258,37 @@ impl Cli {
     }
 }
 
+/// The registries of a kind, or those of these names in their order, each with what `of` finds of that kind in its entry.
+#[cfg(any(feature = "consul", feature = "nomad", feature = "kubernetes"))]
+fn chosen<'a, T: Clone>(
+    config: &'a config::Config,
+    names: &[String],
+    kind: &str,
+    of: impl Fn(&'a config::RegistryConfig) -> Option<T>,
+) -> Result<Vec<(&'a str, T)>, Error> {
+    let all = config.registries.iter();
+    let all: Vec<(&str, T)> = all
+        .filter_map(|registry| Some((registry.id().as_str(), of(registry)?)))
+        .collect();
+    if all.is_empty() {
+        let problem = format!("no registry of the configuration is of kind {kind}");
+        return Err(Error::Usage(problem));
+    }
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let find = |name: &String| {
+        all.iter().find(|(id, _)| id == name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = all.iter().map(|(id, _)| *id).collect();
+            Error::Usage(format!(
+                "registry {name:?}: expected one of kind {kind}: {}",
+                known.join(", ")
+            ))
+        })
+    };
+    names.iter().map(find).collect()
+}
+
 /// The first of these names in parentheses, and how many more there are.
 fn names(list: &Value, all: u64) -> String {
     let list: Vec<&str> = list

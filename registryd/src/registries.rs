@@ -10,11 +10,7 @@ pub(crate) mod names;
 mod remote;
 
 use std::path::Path;
-#[cfg(any(feature = "file", feature = "consul", feature = "nomad", feature = "eureka"))]
-use std::sync::Arc;
 
-#[cfg(any(feature = "file", feature = "consul", feature = "nomad", feature = "eureka"))]
-use registry_core::ServiceRegistry;
 use schemars::Schema;
 
 pub use members::{Built, Member, MemberSet, Members};
@@ -191,8 +187,7 @@ impl Kind for registry_file::FileConfig {
     }
 
     fn build(&self) -> Result<Built, String> {
-        let registry: Arc<dyn ServiceRegistry> = Arc::new(registry_file::FileRegistry::new(self.clone()));
-        Ok(registry.into())
+        Ok(Built::one(registry_file::FileRegistry::new(self.clone())))
     }
 }
 
@@ -212,8 +207,7 @@ impl Kind for registry_consul::ConsulConfig {
 
     fn build(&self) -> Result<Built, String> {
         let registry = registry_consul::ConsulRegistry::try_new(self.clone());
-        let registry: Arc<dyn ServiceRegistry> = Arc::new(registry.map_err(|error| error.to_string())?);
-        Ok(registry.into())
+        registry.map(Built::one).map_err(|error| error.to_string())
     }
 }
 
@@ -233,8 +227,7 @@ impl Kind for registry_consul::NomadConfig {
 
     fn build(&self) -> Result<Built, String> {
         let registry = registry_consul::NomadRegistry::try_new(self.clone());
-        let registry: Arc<dyn ServiceRegistry> = Arc::new(registry.map_err(|error| error.to_string())?);
-        Ok(registry.into())
+        registry.map(Built::one).map_err(|error| error.to_string())
     }
 }
 
@@ -272,8 +265,7 @@ impl Kind for registry_eureka::EurekaConfig {
 
     fn build(&self) -> Result<Built, String> {
         let registry = registry_eureka::EurekaRegistry::try_new(self.clone());
-        let registry: Arc<dyn ServiceRegistry> = Arc::new(registry.map_err(|error| error.to_string())?);
-        Ok(registry.into())
+        registry.map(Built::one).map_err(|error| error.to_string())
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use registry_core::duration;
-use registry_http::{Credential, HttpConfig};
+use registry_http::{Credential, HttpConfig, bare_urls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -126,7 +126,7 @@ impl ConsulConfig {
 
     /// What is watched, without secrets: the same text for the same data centre behind the same addresses.
     pub(crate) fn target(&self) -> String {
-        let mut target = settings::target(&self.urls());
+        let mut target = bare_urls(self.urls().iter().map(String::as_str));
         let mut add = |key: &str, value: &str| {
             target.push_str(&format!(" {key}={value}"));
         };

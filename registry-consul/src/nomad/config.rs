@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use registry_core::duration;
-use registry_http::{Credential, HttpConfig};
+use registry_http::{Credential, HttpConfig, bare_urls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -143,7 +143,7 @@ impl NomadConfig {
 
     /// What is watched, without secrets: the same text for the same region behind the same addresses.
     pub(crate) fn target(&self) -> String {
-        let mut target = settings::target(&self.urls());
+        let mut target = bare_urls(self.urls().iter().map(String::as_str));
         if let Some(region) = &self.region {
             target.push_str(&format!(" region={region}"));
         }

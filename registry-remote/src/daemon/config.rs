@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use registry_core::duration;
-use registry_http::{CredentialConfig, HttpConfig, bare_url};
+use registry_http::{CredentialConfig, HttpConfig, bare_urls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,10 +43,7 @@ impl Default for DaemonConfig {
 impl DaemonConfig {
     /// What is watched, without secrets: the same text for the same daemons in any order.
     pub(crate) fn target(&self) -> String {
-        let mut urls: Vec<String> = self.urls.iter().map(|url| bare_url(url)).collect();
-        urls.sort_unstable();
-        urls.dedup();
-        urls.join(" ")
+        bare_urls(self.urls.iter().map(String::as_str))
     }
 
     pub(crate) fn validate(&self) -> Result<(), Error> {

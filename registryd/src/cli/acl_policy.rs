@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 
-use super::ConfigFile;
 use super::output::print;
+use super::{ConfigFile, chosen};
 use crate::config::{self, RegistryConfig, Source};
 use crate::error::Error;
 
@@ -60,26 +60,9 @@ impl AclPolicyArgs {
             return print(&policy(None).unwrap_or_default());
         }
         let config = config::load(&source)?;
-        let all: Vec<(&str, String)> = config
-            .registries
-            .iter()
-            .filter_map(|registry| Some((registry.id().as_str(), policy(Some(registry))?)))
-            .collect();
-        let known: Vec<&str> = all.iter().map(|(id, _)| *id).collect();
-        if all.is_empty() {
-            return Err(Error::Usage(format!(
-                "no registry of the configuration is of kind {kind}"
-            )));
-        }
-        if let Some(unknown) = self.names.iter().find(|name| !known.contains(&name.as_str())) {
-            return Err(Error::Usage(format!(
-                "registry {unknown:?}: expected one of kind {kind}: {}",
-                known.join(", ")
-            )));
-        }
-        let wanted = |id: &str| self.names.is_empty() || self.names.iter().any(|name| name == id);
-        let policies = all.iter().filter(|(id, _)| wanted(id));
+        let policies = chosen(&config, &self.names, kind, |registry| policy(Some(registry)))?;
         let texts: Vec<String> = policies
+            .iter()
             .map(|(id, policy)| format!("# registry {id}\n{policy}"))
             .collect();
         print(&texts.join("\n"))

@@ -3,12 +3,11 @@
 mod manifest;
 
 use clap::{Args, Subcommand, ValueEnum};
-use registry_k8s::KubernetesConfig;
 
 use self::manifest::Account;
-use super::ConfigFile;
 use super::output::print;
-use crate::config::{self, Config};
+use super::{ConfigFile, chosen};
+use crate::config;
 use crate::error::Error;
 
 #[derive(Debug, Subcommand)]
@@ -54,36 +53,13 @@ pub(super) fn show(command: &RbacCommand) -> Result<(), Error> {
     let account =
         Account::new(&args.namespace, &args.service_account, args.token_secret).map_err(Error::Usage)?;
     let config = config::load(&args.config.source()?)?;
-    let chosen = choose(&config, &args.names).map_err(Error::Usage)?;
+    let chosen = chosen(&config, &args.names, "kubernetes", |registry| {
+        registry.kubernetes.as_ref()
+    })?;
     print(&manifest::of(
         &chosen,
         &account,
         args.part != Part::Members,
         args.part != Part::Secrets,
     ))
-}
-
-/// The registries that are asked for, by name.
-fn choose<'a>(config: &'a Config, names: &[String]) -> Result<Vec<(&'a str, &'a KubernetesConfig)>, String> {
-    let all: Vec<(&str, &KubernetesConfig)> = config
-        .registries
-        .iter()
-        .filter_map(|registry| Some((registry.id().as_str(), registry.kubernetes.as_ref()?)))
-        .collect();
-    if all.is_empty() {
-        return Err("no registry of the configuration is of kind kubernetes".to_owned());
-    }
-    if names.is_empty() {
-        return Ok(all);
-    }
-    let find = |name: &String| {
-        all.iter().find(|(id, _)| id == name).copied().ok_or_else(|| {
-            let known: Vec<&str> = all.iter().map(|(id, _)| *id).collect();
-            format!(
-                "registry {name:?}: expected one of kind kubernetes: {}",
-                known.join(", ")
-            )
-        })
-    };
-    names.iter().map(find).collect()
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use registry_core::{ServiceRegistry, async_trait};
+use registry_core::async_trait;
 use registry_k8s::{Error, Fleet, KubernetesConfig, KubernetesRegistry};
 
 use super::members::{Built, Member, MemberSet, Members};
@@ -63,9 +63,9 @@ impl Kind for KubernetesConfig {
                 members: Some(Box::new(Clusters(members))),
             });
         }
-        let registry: Arc<dyn ServiceRegistry> =
-            Arc::new(KubernetesRegistry::try_new(self.clone()).map_err(failed)?);
-        Ok(registry.into())
+        KubernetesRegistry::try_new(self.clone())
+            .map(Built::one)
+            .map_err(failed)
     }
 }
 

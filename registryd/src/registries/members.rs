@@ -41,10 +41,11 @@ pub struct Member {
     pub fingerprint: u128,
 }
 
-impl From<Arc<dyn ServiceRegistry>> for Built {
-    fn from(registry: Arc<dyn ServiceRegistry>) -> Self {
+impl Built {
+    /// An entry that stands for this registry alone.
+    pub fn one(registry: impl ServiceRegistry + 'static) -> Self {
         Self {
-            registry,
+            registry: Arc::new(registry),
             members: None,
         }
     }

@@ -1,9 +1,7 @@
 //! What others publish: documents of HTTP service discovery, and other daemons.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use registry_core::ServiceRegistry;
 use registry_remote::{DaemonConfig, DaemonRegistry, Error, HttpSdConfig, HttpSdRegistry};
 
 use super::{Built, Kind, Wrong, certificates, named, secrets, unnamed, with_credentials};
@@ -22,8 +20,7 @@ impl Kind for HttpSdConfig {
 
     fn build(&self) -> Result<Built, String> {
         let registry = HttpSdRegistry::try_new(self.clone());
-        let registry: Arc<dyn ServiceRegistry> = Arc::new(registry.map_err(|error| error.to_string())?);
-        Ok(registry.into())
+        registry.map(Built::one).map_err(|error| error.to_string())
     }
 }
 
@@ -40,8 +37,7 @@ impl Kind for DaemonConfig {
 
     fn build(&self) -> Result<Built, String> {
         let registry = DaemonRegistry::try_new(self.clone());
-        let registry: Arc<dyn ServiceRegistry> = Arc::new(registry.map_err(|error| error.to_string())?);
-        Ok(registry.into())
+        registry.map(Built::one).map_err(|error| error.to_string())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use registry_consul::{ChecksConfig, NomadRegistry};
 use registry_core::{ServiceRegistry, async_trait};
-use registry_testkit::conformance::{self, Instance, Options, Rule, Subject, Trouble, World, WorldError};
+use registry_testkit::conformance::{self, Instance, Options, Subject, Trouble, World, WorldError};
 use registry_testkit::nomad::{Cause, CheckResult, NomadPlay, Registration, Rights};
 use registry_testkit::{Fault, FaultProxy, Match};
 use tempfile::TempDir;
@@ -165,7 +165,9 @@ impl World for PlayedWorld {
 }
 
 async fn survives(troubles: &[Trouble]) {
-    conformance::check(&Plays, &Options::amid(troubles)).await.assert_passed();
+    conformance::check(&Plays, &Options::amid(troubles))
+        .await
+        .assert_passed();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use registry_consul::{ConsulConfig, ConsulRegistry};
 use registry_core::{ServiceRegistry, async_trait};
-use registry_testkit::conformance::{self, Instance, Options, Rule, Subject, Trouble, World, WorldError};
+use registry_testkit::conformance::{self, Instance, Options, Subject, Trouble, World, WorldError};
 use registry_testkit::consul::{Consul, ConsulApi};
 use registry_testkit::{Fault, FaultProxy, Match};
 use serde_json::{Value, json};

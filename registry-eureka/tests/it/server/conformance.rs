@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use registry_core::{ServiceRegistry, async_trait};
 use registry_eureka::{EurekaConfig, EurekaRegistry};
-use registry_testkit::conformance::{self, Instance, Options, Rule, Subject, Trouble, World, WorldError};
+use registry_testkit::conformance::{self, Instance, Options, Subject, Trouble, World, WorldError};
 use registry_testkit::eureka::{self, Eureka, EurekaApi};
 use registry_testkit::{Fault, FaultProxy, Match};
 use tokio::sync::Mutex;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use registry_core::{ServiceId, ServiceRegistry, async_trait};
 use registry_k8s::{KubernetesConfig, KubernetesRegistry};
-use registry_testkit::conformance::{self, Instance, Options, Rule, Subject, Trouble, World, WorldError};
+use registry_testkit::conformance::{self, Instance, Options, Subject, Trouble, World, WorldError};
 use registry_testkit::kubernetes::{ADMIN, Kubernetes, KubernetesApi, endpoint_slices_path, services_path};
 use registry_testkit::{Fault, FaultProxy, Match};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use registry_core::{Endpoint, Health, ServiceId, ServiceMeta, ServiceRecord, ServiceRegistry, async_trait};
 use registry_remote::DaemonRegistry;
-use registry_testkit::conformance::{self, Instance, Options, Rule, Subject, Trouble, World, WorldError};
+use registry_testkit::conformance::{self, Instance, Options, Subject, Trouble, World, WorldError};
 use registry_testkit::scripted::{ScriptHandle, ScriptedRegistry, Step};
 use registry_testkit::{Fault, FaultProxy, Match};
 use registryd::http::HttpOptions;

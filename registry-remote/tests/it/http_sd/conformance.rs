@@ -292,7 +292,7 @@ fn check(subject: &dyn Subject, parts: impl IntoIterator<Item = Options>, skippe
 }
 
 #[test]
-fn a_page_keeps_the_rules_of_the_conformance_suite_Options::calm() {
+fn a_page_keeps_the_rules_of_the_conformance_suite_while_all_is_well() {
     check(&OfPages { etag: true }, [Options::calm()], &[]);
 }
 
@@ -303,13 +303,9 @@ fn a_page_keeps_the_rules_of_the_conformance_suite_in_trouble() {
 }
 
 #[test]
-fn files_keep_the_rules_of_the_conformance_suite_Options::calm() {
+fn files_keep_the_rules_of_the_conformance_suite_while_all_is_well() {
     // Nothing runs that could be restarted.
-    check(
-        &OfFiles,
-        [Options::calm()],
-        &[Rule::SurvivesAServerThatForgot],
-    );
+    check(&OfFiles, [Options::calm()], &[Rule::SurvivesAServerThatForgot]);
 }
 
 /// No file system of a test hangs or refuses root, and a file of several that is gone says nothing any more.
