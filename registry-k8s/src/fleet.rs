@@ -22,6 +22,7 @@ use secrecy::ExposeSecret;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::access::{ApiServer, Lease, Origin};
+use crate::cluster::Cluster;
 use crate::config::{KubernetesConfig, SecretsConfig};
 use crate::error::Error;
 use crate::registry::KubernetesRegistry;
@@ -110,6 +111,12 @@ struct Shared {
     desk: Desk,
 }
 
+/// What registries are made of the clusters.
+struct Make {
+    kind: String,
+    registry: Box<dyn Fn(Cluster) -> Arc<dyn ServiceRegistry> + Send + Sync>,
+}
+
 enum Kind {
     Directory(PathBuf),
     Secrets {
@@ -126,7 +133,27 @@ impl Fleet {
     ///
     /// Where a setting cannot be used, or none of `directory` and `secrets` is set; the message names the field.
     pub fn try_new(config: KubernetesConfig) -> Result<(Self, Members), Error> {
+        let services = |cluster| Arc::new(KubernetesRegistry::from(cluster)) as Arc<dyn ServiceRegistry>;
+        Self::of_registries(config, "", services)
+    }
+
+    /// As [`try_new`](Self::try_new), with members that are made of the clusters by a function. `kind` stands for all
+    /// that these registries are besides the settings: members of another kind have other
+    /// [fingerprints](Member::fingerprint).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn of_registries(
+        config: KubernetesConfig,
+        kind: &str,
+        registry: impl Fn(Cluster) -> Arc<dyn ServiceRegistry> + Send + Sync + 'static,
+    ) -> Result<(Self, Members), Error> {
         config.validate()?;
+        let make = Make {
+            kind: kind.to_owned(),
+            registry: Box::new(registry),
+        };
         let wrong = |field, problem: &str| Error::Config {
             field,
             problem: problem.to_owned(),
@@ -149,10 +176,10 @@ impl Fleet {
                 return Err(wrong("directory", problem));
             }
         };
-        Ok(Self::of(config, kind))
+        Ok(Self::of(config, kind, make))
     }
 
-    fn of(config: KubernetesConfig, kind: Kind) -> (Self, Members) {
+    fn of(config: KubernetesConfig, kind: Kind, make: Make) -> (Self, Members) {
         let base = match &kind {
             Kind::Directory(path) => Some(path.clone()),
             Kind::Secrets { .. } => None,
@@ -163,7 +190,7 @@ impl Fleet {
         };
         let (desk, members) = Desk::new();
         let shared = Shared {
-            roll: Mutex::new(Roll::new(grace, builder(&config, base))),
+            roll: Mutex::new(Roll::new(grace, builder(&config, base, make))),
             config,
             kind,
             desk,
@@ -175,7 +202,7 @@ impl Fleet {
 
 /// What makes members with the settings of a fleet. Relative paths in their kubeconfigs begin at `base`; without it they
 /// are of foreign origin, and may lead nowhere on this machine.
-fn builder(config: &KubernetesConfig, base: Option<PathBuf>) -> Build {
+fn builder(config: &KubernetesConfig, base: Option<PathBuf>, make: Make) -> Build {
     let config = KubernetesConfig {
         kubeconfig: None,
         context: None,
@@ -184,11 +211,12 @@ fn builder(config: &KubernetesConfig, base: Option<PathBuf>) -> Build {
         secrets: None,
         ..config.clone()
     };
-    Box::new(move |candidate, kubeconfig| member(&config, base.as_ref(), candidate, kubeconfig))
+    Box::new(move |candidate, kubeconfig| member(&config, &make, base.as_ref(), candidate, kubeconfig))
 }
 
 fn member(
     config: &KubernetesConfig,
+    make: &Make,
     base: Option<&PathBuf>,
     candidate: &Candidate,
     kubeconfig: &Kubeconfig,
@@ -204,6 +232,7 @@ fn member(
     let mut fingerprint = Xxh3::new();
     let base_path = base.map(|base| base.as_os_str().as_encoded_bytes());
     for part in [
+        make.kind.as_bytes(),
         name.as_bytes(),
         &settings,
         base_path.unwrap_or_default(),
@@ -217,11 +246,11 @@ fn member(
     // The message names the place.
     let checked = origin.clone().check(&config);
     checked.map_err(|error| unusable(error.to_string()))?;
-    let registry = KubernetesRegistry::with_kubeconfig(config, origin);
-    let registry = registry.map_err(|error| unusable(format!("{place}: {error}")))?;
+    let cluster = Cluster::with_kubeconfig(config, origin);
+    let cluster = cluster.map_err(|error| unusable(format!("{place}: {error}")))?;
     Ok(Member {
         name,
-        registry: Arc::new(registry),
+        registry: (make.registry)(cluster),
         fingerprint: fingerprint.digest128(),
     })
 }

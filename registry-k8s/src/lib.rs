@@ -49,6 +49,7 @@
 
 mod access;
 mod base64;
+mod cluster;
 mod config;
 mod error;
 mod fleet;
@@ -60,10 +61,13 @@ mod map;
 mod registry;
 mod session;
 mod transport;
+mod view;
 mod watch;
 mod wire;
 
+pub use cluster::Cluster;
 pub use config::{KubernetesConfig, SecretsConfig};
 pub use error::Error;
 pub use fleet::{Fleet, Member, MemberSet, Members};
 pub use registry::KubernetesRegistry;
+pub use view::{ANNOTATION, EXPORT, INVALID_SERVICE_TYPE, McsApi, NO_SERVICE, VALID, View};

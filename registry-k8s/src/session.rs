@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use crate::config::KubernetesConfig;
 use crate::index::{Change, Index, Kind, Mapping, Part, Source, Unreadable};
 use crate::transport::Transport;
+use crate::view::View;
 use crate::watch::{Manner, Told};
 use fields::Fields;
 use identity::Identity;
@@ -66,6 +67,7 @@ impl Session {
     /// A session; it asks for nothing before it is polled.
     pub(crate) fn new(
         config: &KubernetesConfig,
+        _view: &View,
         cluster: &str,
         transport: Arc<dyn Transport>,
         control: Control,

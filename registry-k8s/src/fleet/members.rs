@@ -4,10 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use registry_core::ServiceRegistry;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-
-use crate::registry::KubernetesRegistry;
 
 /// How soon a set that was dropped without being applied is handed out again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -18,7 +17,7 @@ pub struct Member {
     /// The name of the file without its ending, of the Secret, or of the key in it.
     pub name: String,
     /// Its registry; the very same one for as long as its kubeconfig is unchanged.
-    pub registry: Arc<KubernetesRegistry>,
+    pub registry: Arc<dyn ServiceRegistry>,
     /// Equal for equal names, kubeconfigs and settings, also of another fleet or process.
     pub fingerprint: u128,
 }
