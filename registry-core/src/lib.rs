@@ -98,7 +98,7 @@ pub use event::{Event, Scope};
 pub use filter::{Cidr, Filter, Selector};
 pub use hash::ContentHash;
 pub use hostname::{HostnameTemplate, Pattern, TemplateError};
-pub use merge::{Claimant, Exclusive, Fallback, MergePolicy, Union};
+pub use merge::{Claimant, Exclusive, Fallback, LabelRule, MergePolicy, PortRule, Union};
 pub use model::{
     Address, Addresses, AppProtocol, Attributes, Claim, Conflict, ConflictField, Endpoint, EndpointBuilder,
     EndpointPort, EndpointPorts, Health, Labels, Locality, Origin, Origins, Place, RegistryId,

@@ -7,7 +7,7 @@ mod policy;
 
 use std::sync::Arc;
 
-pub use policy::{Claimant, Exclusive, Fallback, MergePolicy, Union};
+pub use policy::{Claimant, Exclusive, Fallback, LabelRule, MergePolicy, PortRule, Union};
 
 use crate::endpoint_set::EndpointSet;
 use crate::model::{

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::model::{RegistryId, ServiceRecord};
+use crate::model::{Conflict, RegistryId, ServiceRecord};
 
 /// One registry's claim to a hostname.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +45,44 @@ pub trait MergePolicy: fmt::Debug + Send + Sync + 'static {
 
     /// For each claimant, in order of precedence: `None` to leave it out, or the priority of its endpoints (0 first).
     fn select(&self, claimants: &[&Claimant<'_>]) -> Vec<Option<u8>>;
+
+    /// When the ports of two claimants are at odds.
+    fn ports(&self) -> PortRule {
+        PortRule::default()
+    }
+
+    /// Whose labels the service has.
+    fn labels(&self) -> LabelRule {
+        LabelRule::default()
+    }
+
+    /// What else those that take part disagree about, in order of precedence, beyond ports and resolution.
+    fn conflicts(&self, _claimants: &[&Claimant<'_>]) -> Vec<Conflict> {
+        Vec::new()
+    }
+}
+
+/// When the ports of two claimants are at odds. Then the one with precedence has the port, endpoints of the other lose
+/// it, and one that has no port left by that is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PortRule {
+    /// Where ports of one name have different transports. Endpoints keep the port where only its number differs, since
+    /// the number is the service's and each endpoint has its own.
+    #[default]
+    Lenient,
+    /// Where ports of one name differ in transport or number, or ports of different names have the same of both, as
+    /// clients that connect by number need it.
+    Strict,
+}
+
+/// Whose labels a service has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LabelRule {
+    /// Each label has the value of the first that has it.
+    #[default]
+    PerKey,
+    /// All are those of the first, even where it has none.
+    First,
 }
 
 /// All take part with equal rights. The default.

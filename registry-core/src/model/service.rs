@@ -31,6 +31,24 @@ pub enum ConflictField {
     AppProtocol,
     /// How the service resolves.
     Resolution,
+    /// What a port is called: ports of one number and transport have different names.
+    PortName,
+    /// Whether requests of one client stay on one endpoint.
+    SessionAffinity,
+    /// For how long they do.
+    SessionAffinityTimeout,
+    /// Where traffic from within stays.
+    InternalTrafficPolicy,
+    /// The preferred distribution of traffic.
+    TrafficDistribution,
+    /// The labels as a whole.
+    Labels,
+    /// The annotations as a whole.
+    Annotations,
+    /// The IP families.
+    IpFamilies,
+    /// Which cluster it is: several have the same name.
+    Cluster,
 }
 
 impl ConflictField {
@@ -42,6 +60,15 @@ impl ConflictField {
             Self::PortTransport => "port.transport",
             Self::AppProtocol => "port.protocol",
             Self::Resolution => "resolution",
+            Self::PortName => "port.name",
+            Self::SessionAffinity => "session_affinity",
+            Self::SessionAffinityTimeout => "session_affinity.timeout",
+            Self::InternalTrafficPolicy => "internal_traffic_policy",
+            Self::TrafficDistribution => "traffic_distribution",
+            Self::Labels => "labels",
+            Self::Annotations => "annotations",
+            Self::IpFamilies => "ip_families",
+            Self::Cluster => "cluster",
         }
     }
 }
