@@ -1,0 +1,107 @@
+//! The registries: exports of a member of a clusterset, or the imports of a cluster.
+
+use std::time::Duration;
+
+use registry_core::{Control, EventStream, RegistryError, ServiceRegistry, async_trait};
+use registry_k8s::{Cluster, McsApi, View};
+
+use crate::identity;
+
+/// Settings of Multi-Cluster Services that are not a cluster's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct McsSettings {
+    /// Groups of the API, the preferred one first.
+    pub groups: Vec<String>,
+    /// The DNS domain of the clusterset.
+    pub domain: String,
+}
+
+impl Default for McsSettings {
+    fn default() -> Self {
+        Self {
+            groups: vec!["multicluster.x-k8s.io".to_owned()],
+            domain: "clusterset.local".to_owned(),
+        }
+    }
+}
+
+/// The services that one cluster exports to its clusterset, or those that it imports from it.
+///
+/// The default hostname is `{name}.{namespace}.svc.clusterset.local`, with the domain of the settings. A service's group
+/// is its namespace. Endpoints of headless services are named `<hostname>.<cluster>`.
+///
+/// Health, freshness and all else is as for [`registry_k8s::KubernetesRegistry`].
+#[derive(Debug)]
+pub struct McsRegistry {
+    cluster: Cluster,
+    id: Option<String>,
+    settings: McsSettings,
+    view: View,
+}
+
+impl McsRegistry {
+    /// What a member of a virtual clusterset exports. Without an id the cluster is asked which one it has: by its
+    /// ClusterProperty, else by the uid of its namespace `kube-system`.
+    pub fn exports(cluster: Cluster, id: Option<String>, settings: McsSettings) -> Self {
+        let view = View::Exports(McsApi {
+            groups: settings.groups.clone(),
+        });
+        Self {
+            cluster,
+            id,
+            settings,
+            view,
+        }
+    }
+
+    /// What a cluster imports from the clusterset that it is a member of.
+    pub fn imports(cluster: Cluster, settings: McsSettings) -> Self {
+        let view = View::Imports(McsApi {
+            groups: settings.groups.clone(),
+        });
+        Self {
+            cluster,
+            id: None,
+            settings,
+            view,
+        }
+    }
+}
+
+#[async_trait]
+impl ServiceRegistry for McsRegistry {
+    fn kind(&self) -> &'static str {
+        "mcs"
+    }
+
+    fn default_hostname(&self) -> String {
+        format!("{{name}}.{{namespace}}.svc.{}", self.settings.domain)
+    }
+
+    fn target(&self) -> String {
+        let what = match self.view {
+            View::Imports(_) => "imports",
+            View::Exports(_) | View::Services => "exports",
+        };
+        format!("{} {what}", self.cluster.target())
+    }
+
+    fn freshness_bound(&self) -> Duration {
+        self.cluster.freshness_bound()
+    }
+
+    async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {
+        let name = match self.view {
+            // Endpoints are in the clusters that their slices name.
+            View::Imports(_) => String::new(),
+            View::Exports(_) | View::Services => {
+                identity::cluster_id(&self.cluster, self.id.as_deref()).await?
+            }
+        };
+        Ok(self.cluster.watch(&self.view, &name, control))
+    }
+
+    async fn probe(&self) -> Result<(), RegistryError> {
+        self.cluster.probe(&self.view).await
+    }
+}
