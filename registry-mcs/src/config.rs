@@ -1,5 +1,9 @@
 //! What an operator may set.
 
+mod check;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use registry_k8s::KubernetesConfig;
@@ -18,7 +22,8 @@ pub struct McsConfig {
     pub clusters: Vec<ClusterConfig>,
     /// Settings of all these clusters. With `directory` or `secrets` it also says which they are, in place of `clusters`.
     pub kubernetes: KubernetesConfig,
-    /// The cluster whose imports are taken, where an implementation of Multi-Cluster Services is at work already.
+    /// The cluster whose imports are taken, where an implementation of Multi-Cluster Services is at work already. Its
+    /// nodes are not read, as imported endpoints run elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub import: Option<KubernetesConfig>,
     /// Groups of the API: the first one that a cluster serves counts.
@@ -94,12 +99,33 @@ impl McsConfig {
         }
     }
 
-    /// What is wrong with the settings, if anything.
+    /// The settings of one of the clusters: its own, and for the rest those of all.
+    pub(crate) fn of_cluster(&self, cluster: &ClusterConfig) -> KubernetesConfig {
+        let all = self.kubernetes.clone();
+        KubernetesConfig {
+            kubeconfig: cluster.kubeconfig.clone().or(all.kubeconfig),
+            context: cluster.context.clone().or(all.context),
+            in_cluster: cluster.in_cluster || all.in_cluster,
+            network: cluster.network.clone().unwrap_or(all.network),
+            ..all
+        }
+    }
+
+    /// The settings of the cluster whose imports are taken. Only nodes of its own would be told of, and none of its
+    /// endpoints is on one of them.
+    pub(crate) fn of_imports(import: &KubernetesConfig) -> KubernetesConfig {
+        KubernetesConfig {
+            nodes: false,
+            ..import.clone()
+        }
+    }
+
+    /// What is wrong with the settings, if anything. Nothing is read or dialled.
     ///
     /// # Errors
     ///
     /// Names the field, what was found and what was expected.
     pub fn validate(&self) -> Result<(), Error> {
-        unimplemented!()
+        check::check(self)
     }
 }

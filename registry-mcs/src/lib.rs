@@ -40,6 +40,7 @@
 //! # Ok(()) }
 //! ```
 
+mod build;
 mod config;
 mod error;
 mod identity;
@@ -47,6 +48,7 @@ mod policy;
 mod registry;
 mod status;
 
+pub use build::Registries;
 pub use config::{ClusterConfig, McsConfig, Mode};
 pub use error::Error;
 pub use policy::ClusterSet;
