@@ -46,6 +46,8 @@ pub(super) struct Session {
     known: Known,
     /// Daemons in a row that were of no use.
     tried: usize,
+    /// The refused daemon of which was told last what is behind it, until another one is taken or none can be asked.
+    refusing: Option<InstanceId>,
     backoff: Backoff,
     /// Nobody is asked before.
     rest: Option<Instant>,
@@ -56,14 +58,15 @@ pub(super) struct Session {
 #[derive(Debug)]
 struct Line {
     lines: Box<Lines>,
+    opened: Instant,
     assembly: Assembly,
     instance: InstanceId,
     /// What is being told.
     under_way: UnderWay,
     /// It has said that it is not ready.
     waiting: bool,
-    /// It leads back to this daemon: nothing is taken.
-    refused: bool,
+    /// Since when nothing is taken, as it leads back to this daemon.
+    refused: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -93,6 +96,7 @@ impl Session {
             mapper: Mapper::default(),
             known: Known::default(),
             tried: 0,
+            refusing: None,
             backoff: Backoff::default(),
             rest: None,
             outbox: VecDeque::new(),
@@ -190,11 +194,12 @@ impl Session {
         tracing::debug!(registry = %self.control.registry(), url = %lines.url(), %instance, "a daemon answers");
         Ok(Line {
             lines,
+            opened: Instant::now(),
             assembly: Assembly::default(),
             instance,
             under_way: UnderWay::Nothing,
             waiting: false,
-            refused: false,
+            refused: None,
         })
     }
 
@@ -202,17 +207,18 @@ impl Session {
     fn leave(&mut self, error: RegistryError) {
         if let Some(line) = self.line.take() {
             self.client.fail_over(line.lines.base());
-            if line.refused {
-                // A refusal holds for as long as the daemon is heard to say why.
-                self.outbox.push_back(vec![Event::Behind {
-                    instance: None,
-                    registries: Vec::new(),
-                }]);
-            }
         }
         let connections = self.client.connections_in_use() as u64;
         self.control.meter().set_connections(connections);
         self.give_up(error);
+    }
+
+    /// The daemon is refused: the others are asked, each once, before it is come back to.
+    fn look_around(&mut self) {
+        if let Some(line) = self.line.take() {
+            self.client.fail_over(line.lines.base());
+        }
+        self.tried = 0;
     }
 
     /// One of the daemons was of no use: what is held stays. Once none is left to be asked that is told, and rested from.
@@ -225,6 +231,13 @@ impl Session {
             return;
         }
         self.tried = 0;
+        if self.refusing.take().is_some() {
+            // A refusal holds for as long as the daemon can be heard to say why.
+            self.outbox.push_back(vec![Event::Behind {
+                instance: None,
+                registries: Vec::new(),
+            }]);
+        }
         // Within the time after which a watch that says nothing is taken for dead.
         let longest = LONGEST_REST.min(self.config.silence / 2);
         let wished = error.retry_after().unwrap_or_default().min(longest);
@@ -262,7 +275,7 @@ impl Session {
     }
 
     fn take(&mut self, sent: &Sent) -> Result<(), RegistryError> {
-        let refused = self.line.as_ref().is_some_and(|line| line.refused);
+        let refused = self.line.as_ref().is_some_and(|line| line.refused.is_some());
         match sent.kind {
             Kind::Ages => self.take_ages(&sent.data),
             Kind::Begin => self.begin(&sent.data),
@@ -305,7 +318,7 @@ impl Session {
             line.lines.url()
         );
         let error = RegistryError::new(ErrorKind::Unavailable, message);
-        if self.known.revision.is_none() {
+        if self.known.revision.is_none() && self.refusing.is_none() {
             self.outbox.push_back(vec![behind]);
         }
         let others = self.config.urls.len() > 1;
@@ -424,10 +437,14 @@ impl Session {
 
     /// What is held is what a daemon has.
     fn in_step(&mut self) {
-        self.tried = 0;
-        self.backoff.reset();
-        if let Some(line) = &self.line {
-            self.client.settle_on(line.lines.base());
+        self.refusing = None;
+        let Some(line) = &self.line else { return };
+        self.client.settle_on(line.lines.base());
+        // Another daemon resumes nothing. Connections that all break after the full state would have it sent again and
+        // again without a rest, if each counted as a success at once.
+        if self.config.urls.len() == 1 || line.opened.elapsed() >= self.config.silence / 2 {
+            self.tried = 0;
+            self.backoff.reset();
         }
     }
 
@@ -446,7 +463,7 @@ impl Session {
         };
         let instance = line.instance;
         let Some(found) = Loop::find(self.control.instance(), &behind) else {
-            if line.refused {
+            if line.refused.is_some() {
                 // It may be taken again, from the beginning.
                 self.known.revision = None;
                 let message = format!(
@@ -465,24 +482,38 @@ impl Session {
             line.lines.url(),
             found.ways.join(", ")
         );
-        let news = !std::mem::replace(&mut line.refused, true);
         line.under_way = UnderWay::Nothing;
-        if news {
-            tracing::error!(registry = %self.control.registry(), message, "refused");
-        }
+        self.known.revision = None;
+        let news = line.refused.is_none();
+        let since = *line.refused.get_or_insert_with(Instant::now);
         let error = RegistryError::new(ErrorKind::Configuration, message);
+        let own = self.known.take_own(&found);
+        // What is told of a refused daemon lets that one refuse as well. It stays until another is taken: if it came and
+        // went with each look at the others, the two would refuse by turns.
+        if self.refusing.is_some_and(|told| told != instance) {
+            if !own.is_empty() {
+                self.outbox.push_back(own);
+            }
+            return Err(error);
+        }
+        let met_again = self.refusing.replace(instance).is_some();
+        if !met_again {
+            tracing::error!(registry = %self.control.registry(), error = error.report(), "refused");
+        }
         let mut batch = vec![Event::Behind {
             instance: Some(instance),
             registries: found.cut.clone(),
         }];
-        batch.extend(self.known.take_own(&found));
-        self.known.revision = None;
-        if news && self.tried + 1 < self.config.urls.len() {
-            self.outbox.push_back(batch);
-            return Err(error);
+        batch.extend(own);
+        let stays = self.config.urls.len() == 1
+            || (met_again && (news || since.elapsed() <= self.config.silence * 2));
+        if stays || !news {
+            batch.push(Event::degraded(Scope::Registry, error));
         }
-        batch.push(Event::degraded(Scope::Registry, error));
         self.outbox.push_back(batch);
+        if !stays {
+            self.look_around();
+        }
         Ok(None)
     }
 

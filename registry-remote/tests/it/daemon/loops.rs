@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use registry_core::{Discovery, ErrorKind, RegistryOptions, Scope};
 use registry_remote::DaemonRegistry;
+use registry_testkit::FaultProxy;
 use registry_testkit::scripted::{ScriptedRegistry, Step};
 use registryd::http::HttpOptions;
 use tokio::net::TcpListener;
 
-use super::stage::{Daemon, addresses, leaf, leaf_of, merging, record, registry, status, until};
+use super::stage::{
+    DEADLINE, Daemon, addresses, config, leaf, leaf_of, merging, record, registry, status, until,
+};
 
 /// A listener that is known before there is a daemon.
 async fn listener() -> (TcpListener, String) {
@@ -129,6 +132,87 @@ async fn what_was_taken_before_the_ring_closed_stays() {
     all_refused(&[&a, &b]).await;
     assert_eq!(addresses(&a.discovery.snapshot(), "b.mesh"), Some(vec![2]));
     nobody_has_an_echo(&[(&a, "a.mesh", 1), (&b, "b.mesh", 2)]);
+}
+
+/// A registry that looks at its other daemons soon.
+fn impatient(urls: [String; 2]) -> DaemonRegistry {
+    let mut config = config(urls);
+    config.silence = Duration::from_secs(1);
+    DaemonRegistry::try_new(config).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_parent_is_left_once_another_can_be_taken() {
+    let ((a_listener, a_url), (b_listener, b_url)) = (listener().await, listener().await);
+    let (good, _handle) = Daemon::scripted([record("good", [3])]).await;
+    let proxy = FaultProxy::start(good.address).await.unwrap();
+    proxy.refuse(true);
+    let a = daemon("a", 1, impatient([b_url, proxy.url()]), a_listener, false).await;
+    let b = daemon("b", 2, registry([a_url]), b_listener, false).await;
+    all_refused(&[&a, &b]).await;
+
+    proxy.refuse(false);
+    for daemon in [&a, &b] {
+        until(&daemon.discovery, "what the other parent has", |daemon| {
+            addresses(&daemon.snapshot(), "good.mesh") == Some(vec![3]) && !is_refused(daemon)
+        })
+        .await;
+    }
+    nobody_has_an_echo(&[(&a, "a.mesh", 1), (&b, "b.mesh", 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_at_other_parents_does_not_end_a_refusal() {
+    let ((a_listener, a_url), (b_listener, b_url)) = (listener().await, listener().await);
+    let (gone, gone_url) = listener().await;
+    let (a_parents, b_parents) = ([b_url, gone_url.clone()], [gone_url, a_url]);
+    drop(gone);
+    let a = daemon("a", 1, impatient(a_parents), a_listener, false).await;
+    let b = daemon("b", 2, impatient(b_parents), b_listener, false).await;
+    all_refused(&[&a, &b]).await;
+    let requests = || [&a, &b].map(|daemon| status(&daemon.discovery).requests);
+    let before = requests();
+    let start = tokio::time::Instant::now();
+    // Each has looked at the others several times.
+    while requests()
+        .iter()
+        .zip(before)
+        .any(|(now, before)| *now < before + 3)
+    {
+        assert!(start.elapsed() < DEADLINE, "{:?}", requests());
+        for (daemon, other) in [(&a, &b), (&b, &a)] {
+            assert!(is_refused(&daemon.discovery));
+            let behind = status(&daemon.discovery).instance;
+            assert_eq!(behind, Some(other.discovery.instance()));
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    nobody_has_an_echo(&[(&a, "a.mesh", 1), (&b, "b.mesh", 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_parents_that_lead_back_one_is_refused_and_does_not_give_way_to_the_other() {
+    let ((a_listener, a_url), (b_listener, b_url), (c_listener, c_url)) =
+        (listener().await, listener().await, listener().await);
+    let a = daemon("a", 1, impatient([b_url, c_url]), a_listener, false).await;
+    let b = daemon("b", 2, registry([a_url.clone()]), b_listener, false).await;
+    let c = daemon("c", 3, registry([a_url]), c_listener, false).await;
+    until(&a.discovery, "one refusal", |discovery| {
+        let refused = [&b, &c].map(|daemon| is_refused(&daemon.discovery));
+        let has = [&b, &c].map(|daemon| addresses(&daemon.discovery.snapshot(), "a.mesh") == Some(vec![1]));
+        is_refused(discovery) && refused.iter().any(|refused| *refused) && has.iter().any(|has| *has)
+    })
+    .await;
+    let (of, before) = (status(&a.discovery).instance, status(&a.discovery).requests);
+    let start = tokio::time::Instant::now();
+    // Two for each look: at the other, and back again.
+    while status(&a.discovery).requests < before + 4 {
+        assert!(start.elapsed() < DEADLINE, "{:?}", status(&a.discovery));
+        assert_eq!(status(&a.discovery).instance, of);
+        assert!(is_refused(&a.discovery));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    nobody_has_an_echo(&[(&a, "a.mesh", 1), (&b, "b.mesh", 2), (&c, "c.mesh", 3)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

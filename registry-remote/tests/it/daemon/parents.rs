@@ -107,6 +107,46 @@ async fn a_connection_that_breaks_is_resumed_without_the_full_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parents_that_all_break_off_after_the_full_state_are_rested_from() {
+    let full = Arc::new(AtomicUsize::new(0));
+    let mut parents = Vec::new();
+    let mut proxies = Vec::new();
+    for _ in 0..2 {
+        let (parent, handle) = Daemon::scripted([record("web", 1..=20)]).await;
+        let proxy = Arc::new(FaultProxy::start(parent.address).await.unwrap());
+        let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+        let counted = full.clone();
+        let tell = Fault::map_line(move |line| {
+            if line.starts_with("event: end") {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _ = ended.send(());
+            }
+            Some(line.to_owned())
+        });
+        proxy.inject(Rule::new(Match::any(), tell));
+        let breaking = proxy.clone();
+        tokio::spawn(async move {
+            while ends.recv().await.is_some() {
+                // The rest of the event is on its way.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                breaking.reset_all();
+            }
+        });
+        parents.push((parent, handle));
+        proxies.push(proxy);
+    }
+    let leaf = leaf(proxies.iter().map(|proxy| proxy.url()));
+    leaf.ready().await;
+    let told = |leaf: &Discovery| status(leaf).last_error.is_some();
+    until(&leaf, "the trouble", told).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Two for each rest, which grow; without them there were more than a hundred.
+    let full = full.load(Ordering::SeqCst);
+    assert!(full < 50, "{full} full states");
+    assert_eq!(addresses(&leaf.snapshot(), "web.mesh"), Some((1..=20).collect()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_parent_that_is_not_ready_is_no_knowledge() {
     let silent = ScriptedRegistry::new([]);
     let handle = silent.handle();
