@@ -14,14 +14,16 @@
 //!
 //! A test that needs no more than the API can run against any cluster: it starts with
 //! [`KubernetesBuilder::start_or_external`], keeps to [a namespace of its own](Kubernetes::new_namespace) and asks
-//! [`is_external`](Kubernetes::is_external) before it kills something.
+//! [`is_external`](Kubernetes::is_external) before it kills something. Tests of several clusters have a [`Clusterset`].
 
 mod access;
 mod api;
 mod builder;
 mod bulk;
+mod clusterset;
 mod external;
 mod kubeconfig;
+pub mod mcs;
 mod namespace;
 mod watching;
 
@@ -40,8 +42,9 @@ use self::access::Access;
 pub use self::api::{Answer, KubernetesApi, core_path, endpoint_slices_path, services_path};
 pub use self::builder::KubernetesBuilder;
 pub use self::bulk::{bulk_endpoints, bulk_service, bulk_slice};
+pub use self::clusterset::{Clusterset, SharedNamespace};
 use self::external::External;
-pub use self::external::KUBECONFIG;
+pub use self::external::{CONTEXTS, KUBECONFIG};
 use self::kubeconfig::Login;
 pub use self::namespace::Namespace;
 pub use self::watching::Watching;
@@ -139,7 +142,16 @@ impl Kubernetes {
     ///
     /// As for [`external`](Self::external).
     pub async fn external_at(kubeconfig: &Path) -> Result<Self, Error> {
-        let external = External::read(kubeconfig)?;
+        Self::external_context(kubeconfig, None).await
+    }
+
+    /// The cluster of one of a kubeconfig file's contexts, or of its current one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`external`](Self::external).
+    pub async fn external_context(kubeconfig: &Path, context: Option<&str>) -> Result<Self, Error> {
+        let external = External::read(kubeconfig, context)?;
         let kubernetes = Self::new(Cluster::External(Arc::new(external)))?;
         kubernetes.api.get("/version").await?;
         Ok(kubernetes)
@@ -222,6 +234,19 @@ impl Kubernetes {
         &self.api
     }
 
+    /// Another client of the same API, with connections of its own: those of a client belong to the runtime of the test
+    /// that uses it first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Client`] when it cannot be made.
+    pub fn new_api(&self) -> Result<KubernetesApi, Error> {
+        match &self.cluster {
+            Cluster::Own(server) => KubernetesApi::administrator(&server.plain_url, server.access.admin()),
+            Cluster::External(external) => external.api(),
+        }
+    }
+
     /// Makes a namespace of a name that begins with `prefix` and is in use nowhere else.
     ///
     /// In an external cluster it is deleted, with all that is in it, when the value is dropped.
@@ -230,11 +255,16 @@ impl Kubernetes {
     ///
     /// See [`KubernetesApi`].
     pub async fn new_namespace(&self, prefix: &str) -> Result<Namespace, Error> {
-        let external = match &self.cluster {
+        let name = namespace::name(prefix)?;
+        Namespace::create(&self.api, name, self.external_of()).await
+    }
+
+    /// The cluster that outlives the test, if it is one.
+    fn external_of(&self) -> Option<Arc<External>> {
+        match &self.cluster {
             Cluster::Own(_) => None,
             Cluster::External(external) => Some(Arc::clone(external)),
-        };
-        Namespace::create(&self.api, prefix, external).await
+        }
     }
 
     /// Gives a user a token more, and returns it. Without a [rule](Self::allow) the user may do nothing but see

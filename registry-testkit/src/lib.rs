@@ -6,7 +6,7 @@
 //!                    │                        │ drives: registers, kills, pauses, cuts, replays
 //!                    ▼                        ▼
 //!  code under test ──▶ proxy (faults) ──▶ consul: Consul, ConsulCluster   real servers, see `cargo xtask servers`
-//!                  │                  ├─▶ kubernetes: Kubernetes
+//!                  │                  ├─▶ kubernetes: Kubernetes, Clusterset (several, with Multi-Cluster Services)
 //!                  │                  └─▶ eureka: Eureka ◀── Registrant      real clients
 //!                  └─▶ replay (captured exchanges)
 //!

@@ -15,6 +15,35 @@ use crate::{Error, files};
 /// The variable that names the kubeconfig file of a cluster for those tests that can do with any.
 pub const KUBECONFIG: &str = "REGISTRY_TEST_KUBECONFIG";
 
+/// The variable that names contexts of that file, separated by commas, for those tests that need several clusters; the
+/// first ones of the file unless set.
+pub const CONTEXTS: &str = "REGISTRY_TEST_CONTEXTS";
+
+/// The contexts for tests that need so many clusters.
+pub(super) fn contexts(kubeconfig: &Path, count: usize) -> Result<Vec<String>, Error> {
+    let named = env::var(CONTEXTS).unwrap_or_default();
+    let mut names: Vec<String> = named
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if names.is_empty() {
+        names = kubeconfig::contexts(kubeconfig)?;
+    }
+    if names.len() < count {
+        return Err(Error::Kubeconfig {
+            path: kubeconfig.display().to_string(),
+            reason: format!(
+                "the test needs {count} contexts, and there are {} ({CONTEXTS} names them)",
+                names.len()
+            ),
+        });
+    }
+    names.truncate(count);
+    Ok(names)
+}
+
 /// The file that the variable names.
 pub(super) fn named() -> Option<PathBuf> {
     let path = env::var_os(KUBECONFIG).filter(|path| !path.is_empty());
@@ -32,9 +61,10 @@ pub(super) struct External {
 // === impl External ===
 
 impl External {
-    pub(super) fn read(kubeconfig: &Path) -> Result<Self, Error> {
+    /// The cluster of a context, the current one unless named.
+    pub(super) fn read(kubeconfig: &Path, context: Option<&str>) -> Result<Self, Error> {
         let folder = files::temporary("cluster-")?;
-        let (url, login) = kubeconfig::read(kubeconfig, folder.path())?;
+        let (url, login) = kubeconfig::read(kubeconfig, context, folder.path())?;
         Ok(Self { url, login, folder })
     }
 

@@ -45,18 +45,15 @@ pub(super) fn write(folder: &Path, url: &str, user: &str, login: &Login) -> Resu
     Ok(path)
 }
 
-/// Reads the current context of a file: its URL and login. What the file holds in itself is written to `folder`.
-pub(super) fn read(path: &Path, folder: &Path) -> Result<(String, Login), Error> {
-    let unusable = |reason: String| Error::Kubeconfig {
-        path: path.display().to_string(),
-        reason,
-    };
-    let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-    let config: Config = serde_saphyr::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+/// Reads a context of a file, the current one unless named: its URL and login. What the file holds in itself is written
+/// to `folder`.
+pub(super) fn read(path: &Path, context: Option<&str>, folder: &Path) -> Result<(String, Login), Error> {
+    let config = parse(path)?;
+    let unusable = |reason: String| unusable(path, reason);
     let missing = |what: &str, name: &str| unusable(format!("it has no {what} `{name}`"));
     let named = |entries: &[Entry], name: &str| entries.iter().find(|entry| entry.name == name).cloned();
 
-    let name = &config.current_context;
+    let name = context.unwrap_or(&config.current_context);
     let context = named(&config.contexts, name).ok_or_else(|| missing("context", name))?;
     let cluster = named(&config.clusters, &context.context.cluster);
     let cluster = cluster
@@ -97,9 +94,27 @@ pub(super) fn read(path: &Path, folder: &Path) -> Result<(String, Login), Error>
     Ok((cluster.server.trim_end_matches('/').to_owned(), login))
 }
 
+/// The names of all contexts of a file, in their order there.
+pub(super) fn contexts(path: &Path) -> Result<Vec<String>, Error> {
+    let contexts = parse(path)?.contexts.into_iter();
+    Ok(contexts.map(|context| context.name).collect())
+}
+
+fn parse(path: &Path) -> Result<Config, Error> {
+    let text = fs::read_to_string(path).map_err(|error| unusable(path, error.to_string()))?;
+    serde_saphyr::from_str(&text).map_err(|error| unusable(path, error.to_string()))
+}
+
+fn unusable(path: &Path, reason: String) -> Error {
+    Error::Kubeconfig {
+        path: path.display().to_string(),
+        reason,
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Config {
-    #[serde(rename = "current-context")]
+    #[serde(rename = "current-context", default)]
     current_context: String,
     clusters: Vec<Entry>,
     users: Vec<Entry>,
@@ -194,7 +209,7 @@ mod tests {
             ..Login::default()
         };
         let path = write(folder.path(), "https://127.0.0.1:1", "reader", &login).expect("writable");
-        let (url, read) = read(&path, folder.path()).expect("it is complete");
+        let (url, read) = read(&path, None, folder.path()).expect("it is complete");
         assert_eq!(url, "https://127.0.0.1:1");
         assert_eq!((read.ca, read.token), (login.ca.clone(), login.token.clone()));
         let plain = write(folder.path(), "http://127.0.0.1:1", "reader", &login).expect("writable");
@@ -230,7 +245,8 @@ users:
     client-key: key.pem
 ";
         files::write(&path, text).expect("writable");
-        let (url, login) = read(&path, folder.path()).expect("it is complete");
+        assert_eq!(contexts(&path).expect("it is complete"), ["a", "b"]);
+        let (url, login) = read(&path, None, folder.path()).expect("it is complete");
         assert_eq!(url, "https://real:6443");
         assert_eq!(fs::read(login.ca.expect("data")).expect("written"), b"ca");
         assert_eq!(
@@ -250,8 +266,11 @@ users:
             "current-context: gone\nclusters: []\nusers: []\ncontexts: []\n",
         )
         .expect("writable");
-        let error = read(&path, folder.path()).expect_err("it has no context");
-        assert!(error.to_string().ends_with("it has no context `gone`"), "{error}");
+        for (context, missing) in [(None, "gone"), (Some("other"), "other")] {
+            let error = read(&path, context, folder.path()).expect_err("it has no context");
+            let ends = format!("it has no context `{missing}`");
+            assert!(error.to_string().ends_with(&ends), "{error}");
+        }
     }
 
     #[test]

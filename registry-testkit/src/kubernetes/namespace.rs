@@ -17,17 +17,21 @@ pub struct Namespace {
     external: Option<Arc<External>>,
 }
 
+/// A name that is in use nowhere else: the prefix, a hyphen and a random suffix.
+pub(super) fn name(prefix: &str) -> Result<String, Error> {
+    let random = files::random_uuid()?;
+    let suffix = random.split('-').next().unwrap_or_default();
+    Ok(format!("{prefix}-{suffix}"))
+}
+
 // === impl Namespace ===
 
 impl Namespace {
     pub(super) async fn create(
         api: &KubernetesApi,
-        prefix: &str,
+        name: String,
         external: Option<Arc<External>>,
     ) -> Result<Self, Error> {
-        let random = files::random_uuid()?;
-        let suffix = random.split('-').next().unwrap_or_default();
-        let name = format!("{prefix}-{suffix}");
         api.namespace(&name).await?;
         Ok(Self { name, external })
     }

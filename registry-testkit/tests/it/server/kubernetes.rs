@@ -5,6 +5,7 @@ mod access;
 mod expiry;
 mod kinds;
 mod lifetime;
+mod mcs;
 mod reading;
 
 use std::time::Duration;
