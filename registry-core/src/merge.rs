@@ -4,17 +4,17 @@
 
 mod endpoints;
 mod policy;
+mod ports;
 
 use std::sync::Arc;
 
 pub use policy::{Claimant, Exclusive, Fallback, LabelRule, MergePolicy, PortRule, Union};
 
 use crate::endpoint_set::EndpointSet;
-use crate::model::{
-    Conflict, ConflictField, Labels, RegistryId, Service, ServiceMeta, ServicePort, ServiceSource, Vip,
-};
+use crate::model::{Conflict, ConflictField, Labels, RegistryId, Service, ServiceMeta, ServiceSource, Vip};
 use crate::text::Str;
 use endpoints::Input;
+use ports::Binding;
 
 /// What a merge of several sources started from, kept so that the next one costs only what changed.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(crate) fn merge(
             None,
         )
     } else {
-        let (meta, bindings, mut conflicts) = merge_meta(&taking_part);
+        let (meta, bindings, mut conflicts) = merge_meta(&taking_part, policy);
         conflicts.splice(0..0, settled);
         let inputs = taking_part
             .iter()
@@ -97,22 +97,17 @@ pub(crate) fn merge(
     Some((service, basis))
 }
 
-/// How the ports of one source's endpoints relate to those of the merged service.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Binding {
-    /// The implicit port, and what it is called in the merged service.
-    rename: Option<(Str, Str)>,
-    /// Ports that do not fit the service's and are left out.
-    dropped: Vec<Str>,
-}
-
-fn merge_meta(taking_part: &[(&Claimant<'_>, u8)]) -> (Arc<ServiceMeta>, Vec<Binding>, Vec<Conflict>) {
+fn merge_meta(
+    taking_part: &[(&Claimant<'_>, u8)],
+    policy: &dyn MergePolicy,
+) -> (Arc<ServiceMeta>, Vec<Binding>, Vec<Conflict>) {
     let mut conflicts = Vec::new();
-    let (ports, bindings) = merge_ports(taking_part, &mut conflicts);
-    let winner = taking_part[0].0;
-    let metas = || taking_part.iter().map(|(claimant, _)| claimant.record.meta());
+    let claimants: Vec<&Claimant<'_>> = taking_part.iter().map(|(claimant, _)| *claimant).collect();
+    let (ports, bindings) = ports::merge(&claimants, policy.ports(), &mut conflicts);
+    let winner = claimants[0];
+    let metas = || claimants.iter().map(|claimant| claimant.record.meta());
 
-    for (claimant, _) in &taking_part[1..] {
+    for claimant in &claimants[1..] {
         let (ours, theirs) = (
             winner.record.meta().resolution(),
             claimant.record.meta().resolution(),
@@ -127,6 +122,7 @@ fn merge_meta(taking_part: &[(&Claimant<'_>, u8)]) -> (Arc<ServiceMeta>, Vec<Bin
             );
         }
     }
+    conflicts.extend(policy.conflicts(&claimants));
     let mut vips: Vec<Vip> = Vec::new();
     for vip in metas().flat_map(|meta| meta.addresses()) {
         match vips.iter_mut().find(|held| held.cluster == vip.cluster) {
@@ -140,7 +136,10 @@ fn merge_meta(taking_part: &[(&Claimant<'_>, u8)]) -> (Arc<ServiceMeta>, Vec<Bin
             None => vips.push(vip.clone()),
         }
     }
-    let labels = metas().fold(Labels::default(), |labels, meta| labels.or(meta.labels()));
+    let labels = match policy.labels() {
+        LabelRule::PerKey => metas().fold(Labels::default(), |labels, meta| labels.or(meta.labels())),
+        LabelRule::First => winner.record.meta().labels().clone(),
+    };
     let merged = winner
         .record
         .meta()
@@ -157,92 +156,6 @@ fn merge_meta(taking_part: &[(&Claimant<'_>, u8)]) -> (Arc<ServiceMeta>, Vec<Bin
         merged
     };
     (meta, bindings, conflicts)
-}
-
-fn merge_ports(
-    taking_part: &[(&Claimant<'_>, u8)],
-    conflicts: &mut Vec<Conflict>,
-) -> (Vec<ServicePort>, Vec<Binding>) {
-    let mut ports: Vec<(ServicePort, &RegistryId)> = Vec::new();
-    let mut bindings = vec![Binding::default(); taking_part.len()];
-    for ((claimant, _), binding) in taking_part.iter().zip(&mut bindings) {
-        for port in claimant
-            .record
-            .meta()
-            .ports()
-            .iter()
-            .filter(|port| !port.implicit)
-        {
-            if !add_port(&mut ports, port, claimant.registry, conflicts) {
-                binding.dropped.push(port.name.clone());
-            }
-        }
-    }
-    // A port that nobody named is the service's only named one, if there is exactly one to be.
-    let only = match ports.as_slice() {
-        [(port, _)] => Some(port.clone()),
-        _ => None,
-    };
-    for ((claimant, _), binding) in taking_part.iter().zip(&mut bindings) {
-        for port in claimant.record.meta().ports().iter().filter(|port| port.implicit) {
-            let mut bound = port.clone();
-            if let Some(only) = &only {
-                bound.name = only.name.clone();
-                bound.transport = only.transport;
-                binding.rename = Some((port.name.clone(), only.name.clone()));
-            }
-            if !add_port(&mut ports, &bound, claimant.registry, conflicts) {
-                binding.dropped.push(port.name.clone());
-            }
-        }
-    }
-    (ports.into_iter().map(|(port, _)| port).collect(), bindings)
-}
-
-/// Adds a port, or checks it against the one of its name. False where it does not fit.
-fn add_port<'a>(
-    ports: &mut Vec<(ServicePort, &'a RegistryId)>,
-    port: &ServicePort,
-    registry: &'a RegistryId,
-    conflicts: &mut Vec<Conflict>,
-) -> bool {
-    let Some((held, owner)) = ports.iter_mut().find(|(held, _)| held.name == port.name) else {
-        ports.push((port.clone(), registry));
-        return true;
-    };
-    let fits = held.transport == port.transport;
-    if !fits {
-        note(
-            conflicts,
-            ConflictField::PortTransport,
-            &port.name,
-            (owner, held.transport.as_str()),
-            (registry, port.transport.as_str()),
-        );
-    }
-    match (held.number, port.number) {
-        (Some(ours), Some(theirs)) if ours != theirs => note(
-            conflicts,
-            ConflictField::PortNumber,
-            &port.name,
-            (owner, &ours.to_string()),
-            (registry, &theirs.to_string()),
-        ),
-        (None, Some(_)) if fits => held.number = port.number,
-        _ => {}
-    }
-    if held.app_protocol.is_empty() && fits {
-        held.app_protocol = port.app_protocol.clone();
-    } else if !port.app_protocol.is_empty() && held.app_protocol != port.app_protocol {
-        note(
-            conflicts,
-            ConflictField::AppProtocol,
-            &port.name,
-            (owner, &held.app_protocol),
-            (registry, &port.app_protocol),
-        );
-    }
-    fits
 }
 
 fn note(

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::Binding;
+use super::ports::Binding;
 use crate::endpoint_set::EndpointSet;
 use crate::model::{Claim, Endpoint, EndpointPorts, Health, Labels, Merged, RegistryId};
 use crate::text::Str;
@@ -32,6 +32,12 @@ impl Input {
 }
 
 impl Input {
+    /// False where the endpoint has ports, and none of them is a port of the service.
+    fn fits(&self, endpoint: &Endpoint) -> bool {
+        let (ports, dropped) = (endpoint.ports(), &self.binding.dropped);
+        dropped.is_empty() || ports.is_empty() || ports.iter().any(|port| !dropped.contains(&port.name))
+    }
+
     /// What this source says of the health of one of its endpoints.
     fn opinion(&self, endpoint: &Endpoint) -> Health {
         match endpoint.health() {
@@ -80,11 +86,13 @@ pub(super) fn merge(inputs: &Vec<Input>, last: Option<(&Vec<Input>, &EndpointSet
     }
 }
 
-/// The endpoints at one address: one for each group of claims that have a port in common.
+/// The endpoints at one address: one for each group of claims that have a port in common. Claims without a port of the
+/// service are nobody's.
 fn at_place(inputs: &[Input], place: &Endpoint) -> Vec<Arc<Endpoint>> {
     let mut groups: Vec<Vec<(usize, &Arc<Endpoint>)>> = Vec::new();
     for (at, input) in inputs.iter().enumerate() {
-        for endpoint in input.endpoints.at_address_of(place) {
+        let endpoints = input.endpoints.at_address_of(place);
+        for endpoint in endpoints.filter(|endpoint| input.fits(endpoint)) {
             let mut group = vec![(at, endpoint)];
             groups.retain_mut(|held| {
                 let joins = held.iter().any(|(_, other)| other.same_place(endpoint));

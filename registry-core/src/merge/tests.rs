@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Address, Endpoint, Health, ServiceId, ServiceRecord};
+use crate::model::{Address, Endpoint, Health, ServiceId, ServicePort, ServiceRecord};
 
 const REGISTRIES: [&str; 3] = ["a", "b", "c"];
 
@@ -40,16 +40,42 @@ fn endpoint(step: &Step) -> Endpoint {
     } else {
         "http"
     };
-    Endpoint::builder(Address::V4([10, 0, 0, step.address].into()))
-        .port(port, step.port)
+    let mut builder = Endpoint::builder(Address::V4([10, 0, 0, step.address].into())).port(port, step.port);
+    if step.registry == 1 && step.address.is_multiple_of(2) {
+        builder = builder.port("metrics", 9000);
+    }
+    builder
         .health(HEALTH[step.health])
         .label(REGISTRIES[step.registry], "said it")
         .id(format!("{}-{}", step.address, step.port))
         .build()
 }
 
+/// Ports have to be the same.
+#[derive(Debug)]
+struct Strict;
+
+impl MergePolicy for Strict {
+    fn name(&self) -> &'static str {
+        "strict"
+    }
+
+    fn select(&self, claimants: &[&Claimant<'_>]) -> Vec<Option<u8>> {
+        Union.select(claimants)
+    }
+
+    fn ports(&self) -> PortRule {
+        PortRule::Strict
+    }
+}
+
 /// What the three say: the last has a port that nobody named, and is stale where `stale` is.
-fn merged(records: &[ServiceRecord; 3], stale: bool, last: Option<&Basis>) -> (Service, Option<Basis>) {
+fn merged(
+    policy: &dyn MergePolicy,
+    records: &[ServiceRecord; 3],
+    stale: bool,
+    last: Option<&Basis>,
+) -> (Service, Option<Basis>) {
     let ids = REGISTRIES.map(|name| name.parse::<RegistryId>().unwrap());
     let claimants: Vec<Claimant<'_>> = (0..3)
         .map(|at| Claimant {
@@ -60,7 +86,7 @@ fn merged(records: &[ServiceRecord; 3], stale: bool, last: Option<&Basis>) -> (S
             degraded: false,
         })
         .collect();
-    merge(&"web.mesh".into(), &claimants, &Fallback, Vec::new(), last).unwrap()
+    merge(&"web.mesh".into(), &claimants, policy, Vec::new(), last).unwrap()
 }
 
 fn records() -> [ServiceRecord; 3] {
@@ -80,13 +106,28 @@ fn records() -> [ServiceRecord; 3] {
     })
 }
 
+/// The record with that number for its port `http`. It has another, which every second endpoint serves.
+fn with_number(record: &ServiceRecord, number: u16) -> ServiceRecord {
+    let ports = [("http", number), ("metrics", 90)].map(|(name, number)| ServicePort {
+        number: Some(number),
+        ..ServicePort::new(name)
+    });
+    let meta = record.meta().to_builder().ports(ports).build();
+    ServiceRecord::new(meta, record.endpoints().clone())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn merging_what_changed_ends_as_merging_everything_does(steps in steps(), every in 1..40_usize) {
+    fn merging_what_changed_ends_as_merging_everything_does(
+        steps in steps(),
+        every in 1..40_usize,
+        strict in any::<bool>(),
+    ) {
+        let policy: &dyn MergePolicy = if strict { &Strict } else { &Fallback };
         let mut records = records();
-        let (mut service, mut basis) = merged(&records, false, None);
+        let (mut service, mut basis) = merged(policy, &records, false, None);
         for (turn, some) in steps.chunks(every).enumerate() {
             for step in some {
                 let record = &mut records[step.registry];
@@ -98,11 +139,17 @@ proptest! {
                 *record = ServiceRecord::new(record.meta().clone(), endpoints);
             }
             let stale = turn % 5 == 4;
-            (service, basis) = merged(&records, stale, basis.as_ref());
-            let (fresh, _) = merged(&records, stale, None);
+            if strict && turn % 7 == 3 {
+                // The second takes another number for its port, or goes back.
+                records[1] = with_number(&records[1], if turn % 2 == 0 { 80 } else { 81 });
+            }
+            (service, basis) = merged(policy, &records, stale, basis.as_ref());
+            let (fresh, _) = merged(policy, &records, stale, None);
             prop_assert_eq!(service.hash, fresh.hash);
             prop_assert_eq!(&service.endpoints, &fresh.endpoints);
         }
+        let without = service.endpoints.iter().find(|endpoint| endpoint.ports().is_empty());
+        prop_assert!(without.is_none(), "{:?}", without);
         // No service port lists an address and port twice.
         let mut places: Vec<String> = service
             .endpoints
@@ -130,14 +177,46 @@ fn one_changed_endpoint_leaves_the_other_buckets_of_the_result_alone() {
         let endpoints: EndpointSet = (0..200).map(|n| endpoint(&step(registry, n))).collect();
         *record = ServiceRecord::new(record.meta().clone(), endpoints);
     }
-    let (before, basis) = merged(&records, false, None);
+    let (before, basis) = merged(&Fallback, &records, false, None);
     let changed = endpoint(&Step {
         health: 3,
         ..step(1, 7)
     });
     records[1] = ServiceRecord::new(records[1].meta().clone(), records[1].endpoints().with(changed));
-    let (after, _) = merged(&records, false, basis.as_ref());
+    let (after, _) = merged(&Fallback, &records, false, basis.as_ref());
     let kept = before.endpoints.iter().zip(after.endpoints.iter());
     assert_eq!(kept.filter(|(a, b)| Arc::ptr_eq(a, b)).count(), 199);
     assert_eq!(after.endpoints.changed_places(&before.endpoints).len(), 1);
+}
+
+#[test]
+fn one_changed_endpoint_costs_its_bucket_where_others_lost_their_port() {
+    let mut records = records();
+    let step = |registry, address, health| Step {
+        registry,
+        address,
+        port: 80,
+        health,
+        gone: false,
+    };
+    for (registry, record) in records.iter_mut().enumerate().take(2) {
+        let endpoints: EndpointSet = (0..200).map(|n| endpoint(&step(registry, n, 0))).collect();
+        *record = with_number(
+            &ServiceRecord::new(record.meta().clone(), endpoints),
+            if registry == 0 { 80 } else { 81 },
+        );
+    }
+    let (before, basis) = merged(&Strict, &records, false, None);
+    assert_eq!((before.endpoints.len(), before.conflicts.len()), (200, 1));
+    for (address, claims) in [(7, 1), (8, 2)] {
+        let changed = records[1].endpoints().with(endpoint(&step(1, address, 3)));
+        records[1] = ServiceRecord::new(records[1].meta().clone(), changed);
+        let (after, _) = merged(&Strict, &records, false, basis.as_ref());
+        let kept = before.endpoints.iter().zip(after.endpoints.iter());
+        let changed = kept.filter(|(a, b)| !Arc::ptr_eq(a, b)).count();
+        assert_eq!(changed, claims - 1, "who lost its port has no word");
+        let place = endpoint(&step(0, address, 0));
+        let at = after.endpoints.at_address_of(&place).next().unwrap();
+        assert_eq!(at.claims().count(), claims);
+    }
 }

@@ -25,6 +25,8 @@ pub enum ConflictField {
     Hostname,
     /// The number of a port.
     PortNumber,
+    /// Which ports there are; the service has those of all.
+    Ports,
     /// The transport of a port; the losing endpoints' port is left out.
     PortTransport,
     /// What is spoken on a port.
@@ -56,6 +58,7 @@ impl ConflictField {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Hostname => "hostname",
+            Self::Ports => "ports",
             Self::PortNumber => "port.number",
             Self::PortTransport => "port.transport",
             Self::AppProtocol => "port.protocol",

@@ -10,6 +10,7 @@ use registry_core::{
 };
 
 use crate::engine::{World, endpoint, hostname, record, record_with};
+use crate::policies::Clusters;
 
 fn two() -> World {
     World::merging(&["a", "b"])
@@ -206,7 +207,8 @@ fn disagreements_are_settled_by_precedence_and_named() {
     );
     assert_eq!(
         world.lines("web.mesh").unwrap(),
-        ["10.0.0.1 http=80 healthy 0 a", "10.0.0.2  healthy 0 b"]
+        ["10.0.0.1 http=80 healthy 0 a"],
+        "who has no port of the service serves nothing of it"
     );
     let web = world.snapshot.get("web.mesh").unwrap();
     let told: Vec<String> = web.conflicts().iter().map(ToString::to_string).collect();
@@ -420,10 +422,205 @@ fn a_port_that_nobody_named_is_left_out_where_it_fits_none() {
     world.list("a", [record_with("web", ports, [endpoint(1, 80)])]);
     let nameless = Endpoint::builder(Address::V4([10, 0, 0, 2].into())).port("default", 53);
     world.list("b", [record_with("web", [implicit], [nameless])]);
-    assert_eq!(
-        world.lines("web.mesh").unwrap(),
-        ["10.0.0.1 http=80 healthy 0 a", "10.0.0.2  unknown 0 b"]
-    );
+    assert_eq!(world.lines("web.mesh").unwrap(), ["10.0.0.1 http=80 healthy 0 a"]);
     let conflict = &world.snapshot.get("web.mesh").unwrap().conflicts()[0];
     assert_eq!(conflict.field, ConflictField::PortTransport);
+}
+
+/// A port of that name, which serves its own number on the endpoint at `10.0.0.N`.
+fn strict_record(name: &str, n: u8, ports: &[(&str, u16, Transport)]) -> ServiceRecord {
+    let mut endpoint = Endpoint::builder(Address::V4([10, 0, 0, n].into()))
+        .health(Health::Healthy)
+        .id(format!("i-{n}"));
+    for (port, number, _) in ports {
+        endpoint = endpoint.port(*port, 1000 + number);
+    }
+    let ports = ports.iter().map(|(port, number, transport)| ServicePort {
+        number: (*number > 0).then_some(*number),
+        transport: *transport,
+        ..ServicePort::new(*port)
+    });
+    record_with(name, ports, [endpoint])
+}
+
+fn told(world: &World) -> Vec<String> {
+    let service = world.snapshot.get("web.mesh").unwrap();
+    service.conflicts().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn strict_ports_are_at_odds_by_name_first_and_then_by_number() {
+    use Transport::{Tcp, Udp};
+    for (a, b, lines, conflicts) in [
+        (
+            vec![("http", 80, Tcp)],
+            vec![("http", 81, Tcp)],
+            vec!["10.0.0.1 http=1080 healthy 0 a"],
+            vec!["port.number http: a says 80, b says 81"],
+        ),
+        (
+            vec![("http", 80, Tcp)],
+            vec![("http", 81, Tcp), ("metrics", 90, Tcp)],
+            vec![
+                "10.0.0.1 http=1080 healthy 0 a",
+                "10.0.0.2 metrics=1090 healthy 0 b",
+            ],
+            vec!["port.number http: a says 80, b says 81"],
+        ),
+        (
+            vec![("http", 80, Tcp)],
+            vec![("web", 80, Tcp)],
+            vec!["10.0.0.1 http=1080 healthy 0 a"],
+            vec!["port.name 80/tcp: a says http, b says web"],
+        ),
+        (
+            vec![("dns", 53, Tcp)],
+            vec![("dns-udp", 53, Udp)],
+            vec![
+                "10.0.0.1 dns=1053 healthy 0 a",
+                "10.0.0.2 dns-udp=1053 healthy 0 b",
+            ],
+            vec![],
+        ),
+        (
+            vec![("dns", 53, Tcp)],
+            vec![("dns", 53, Udp)],
+            vec!["10.0.0.1 dns=1053 healthy 0 a"],
+            vec!["port.transport dns: a says tcp, b says udp"],
+        ),
+        (
+            // By name it is at odds with one, by number with the other: the name tells.
+            vec![("grpc", 90, Tcp), ("http", 80, Tcp)],
+            vec![("http", 90, Tcp)],
+            vec!["10.0.0.1 grpc=1090+http=1080 healthy 0 a"],
+            vec!["port.number http: a says 80, b says 90"],
+        ),
+        (
+            // A port without a number has that of the next one, if it is free.
+            vec![("grpc", 90, Tcp), ("http", 0, Tcp)],
+            vec![("http", 90, Tcp), ("web", 80, Tcp)],
+            vec![
+                "10.0.0.1 grpc=1090+http=1000 healthy 0 a",
+                "10.0.0.2 web=1080 healthy 0 b",
+            ],
+            vec!["port.name 90/tcp: a says grpc, b says http"],
+        ),
+    ] {
+        let mut world = with_policy(Clusters);
+        world.list("b", [strict_record("web", 2, &b)]);
+        world.list("a", [strict_record("web", 1, &a)]);
+        assert_eq!(world.lines("web.mesh").unwrap(), lines, "{a:?} {b:?}");
+        assert_eq!(told(&world), conflicts, "{a:?} {b:?}");
+        world.list("a", []);
+        assert_eq!(
+            world.lines("web.mesh").unwrap()[0]
+                .split(' ')
+                .nth(1)
+                .unwrap()
+                .split('+')
+                .count(),
+            b.len(),
+            "a single claimant has all of its ports"
+        );
+        assert_eq!(told(&world), [""; 0]);
+    }
+}
+
+#[test]
+fn strict_ports_that_nobody_named_have_the_name_that_they_have() {
+    let mut world = with_policy(Clusters);
+    let implicit = ServicePort {
+        implicit: true,
+        number: Some(80),
+        ..ServicePort::new("default")
+    };
+    let nameless = || Endpoint::builder(Address::V4([10, 0, 0, 2].into())).port("default", 8080);
+    world.list("b", [record_with("web", [implicit.clone()], [nameless()])]);
+    world.list("a", [strict_record("web", 1, &[("http", 80, Transport::Tcp)])]);
+    assert_eq!(
+        world.lines("web.mesh").unwrap(),
+        ["10.0.0.1 http=1080 healthy 0 a"]
+    );
+    assert_eq!(told(&world), ["port.name 80/tcp: a says http, b says default"]);
+    let other = ServicePort {
+        number: Some(81),
+        ..implicit
+    };
+    world.list("b", [record_with("web", [other], [nameless()])]);
+    assert_eq!(
+        world.lines("web.mesh").unwrap(),
+        [
+            "10.0.0.1 http=1080 healthy 0 a",
+            "10.0.0.2 default=8080 unknown 0 b"
+        ]
+    );
+}
+
+#[test]
+fn who_lost_all_ports_has_no_opinion_on_the_endpoint_of_another() {
+    let mut world = with_policy(Clusters);
+    let shared = |number, health| {
+        let endpoint = endpoint(1, 8080).health(health);
+        let port = ServicePort {
+            number: Some(number),
+            ..ServicePort::new("http")
+        };
+        record_with("web", [port], [endpoint])
+    };
+    world.list("a", [shared(80, Health::Healthy)]);
+    world.list("b", [shared(81, Health::Unhealthy)]);
+    assert_eq!(
+        world.lines("web.mesh").unwrap(),
+        ["10.0.0.1 http=8080 healthy 0 a"]
+    );
+    world.list("b", [shared(80, Health::Unhealthy)]);
+    assert_eq!(
+        world.lines("web.mesh").unwrap(),
+        ["10.0.0.1 http=8080 unhealthy 0 a+b"]
+    );
+}
+
+#[test]
+fn labels_are_united_by_key_or_those_of_the_first() {
+    let labelled = |pairs: &[(&str, &str)]| {
+        let labels = pairs.iter().copied().collect();
+        let meta = ServiceMeta::builder(ServiceId::named("web"))
+            .labels(labels)
+            .build();
+        ServiceRecord::new(meta, [endpoint(1, 80).build()])
+    };
+    let seen = |mut world: World, a: &[(&str, &str)]| {
+        world.list("a", [labelled(a)]);
+        world.list("b", [labelled(&[("k", "b"), ("other", "b")])]);
+        world.publish();
+        let service = world.snapshot.get("web.mesh").unwrap();
+        let labels = service.labels().iter();
+        labels
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(seen(two(), &[("k", "a")]), ["k=a", "other=b"]);
+    assert_eq!(seen(with_policy(Clusters), &[("k", "a")]), ["k=a"]);
+    assert_eq!(seen(with_policy(Clusters), &[]), [""; 0]);
+}
+
+#[test]
+fn a_policy_names_further_disagreements_of_those_that_take_part() {
+    let mut world = with_policy(Clusters);
+    world.list("a", [record("web", [endpoint(1, 80)])]);
+    world.list("b", [record("web", [endpoint(2, 80)])]);
+    world.publish();
+    assert_eq!(told(&world), [""; 0]);
+    world.list("b", [noted("web", "says so")]);
+    world.publish();
+    assert_eq!(told(&world), ["annotations: a says , b says says so"]);
+    world.list("a", []);
+    world.publish();
+    assert_eq!(told(&world), [""; 0], "alone there is nobody to disagree with");
+}
+
+/// A record with a note: `no` keeps it out of the service.
+fn noted(name: &str, note: &str) -> ServiceRecord {
+    let meta = ServiceMeta::builder(ServiceId::named(name)).metadata([("note", note)].into_iter().collect());
+    ServiceRecord::new(meta.build(), [endpoint(2, 80).build()])
 }

@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use registry_core::{
     ContentHash, EndpointBuilder, ErrorKind, Event, Fallback, Health, Pattern, RegistryError, Scope,
-    ServiceId, ServiceRecord, Snapshot,
+    ServiceId, ServicePort, ServiceRecord, Snapshot,
 };
 use std::sync::Arc;
 
-use crate::engine::{World, endpoint, hostname, id, record};
+use crate::engine::{World, endpoint, hostname, id, record, record_with};
+use crate::policies::Clusters;
 
 const REGISTRIES: [&str; 3] = ["a", "b", "c"];
+
+/// The service of which ports have to be the same.
+const STRICT: u8 = 2;
 
 /// One thing that one registry says.
 #[derive(Debug, Clone)]
@@ -64,7 +68,25 @@ fn built(service: u8, endpoints: &[(u8, u8, u8)]) -> ServiceRecord {
             .health(health[usize::from(*kind)])
             .weight(u32::from(*kind) + 1)
     };
-    record(&format!("s{service}"), endpoints.iter().map(build))
+    let endpoints_of = endpoints.iter().map(build);
+    if service != STRICT {
+        return record(&format!("s{service}"), endpoints_of);
+    }
+    // The number of the port changes, and some endpoints have another port beside it.
+    let number = endpoints.first().map_or(80, |(n, ..)| 80 + u16::from(*n) / 3);
+    let port = |name, number| ServicePort {
+        number: Some(number),
+        ..ServicePort::new(name)
+    };
+    let endpoints = endpoints_of.zip(endpoints).map(|(endpoint, (n, ..))| {
+        if n % 2 == 0 {
+            endpoint.port("metrics", 90)
+        } else {
+            endpoint
+        }
+    });
+    let ports = [port("http", number), port("metrics", 90)];
+    record_with(&format!("s{service}"), ports, endpoints)
 }
 
 /// What a registry said last of each service, and which it could not read since.
@@ -97,7 +119,10 @@ fn say_all(world: &mut World, registry: &str, said: &Said) {
 }
 
 fn world() -> World {
-    let world = World::with(vec![(Pattern::new("s3*"), Arc::new(Fallback))]);
+    let world = World::with(vec![
+        (Pattern::new("s3*"), Arc::new(Fallback)),
+        (Pattern::new("s2*"), Arc::new(Clusters)),
+    ]);
     REGISTRIES
         .into_iter()
         .fold(world, |world, name| world.add(name, hostname("{name}.mesh")))

@@ -1,0 +1,146 @@
+//! Merging ports: which ports a service has, and which ports of its sources those are.
+
+use super::{Claimant, PortRule, note};
+use crate::model::{Conflict, ConflictField, RegistryId, ServicePort};
+use crate::text::Str;
+
+/// How the ports of one source's endpoints relate to those of the merged service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Binding {
+    /// The implicit port, and what it is called in the merged service.
+    pub(super) rename: Option<(Str, Str)>,
+    /// Ports that do not fit the service's and are left out.
+    pub(super) dropped: Vec<Str>,
+}
+
+/// The ports of the service that these make together, and how those of each fit in. They are in order of precedence.
+pub(super) fn merge(
+    claimants: &[&Claimant<'_>],
+    rule: PortRule,
+    conflicts: &mut Vec<Conflict>,
+) -> (Vec<ServicePort>, Vec<Binding>) {
+    // Who connects by number knows a port by its number: that nobody named it makes no difference then.
+    let named = |port: &&ServicePort| rule == PortRule::Strict || !port.implicit;
+    let mut merged = Merged {
+        rule,
+        ports: Vec::new(),
+    };
+    let mut bindings = vec![Binding::default(); claimants.len()];
+    for (claimant, binding) in claimants.iter().zip(&mut bindings) {
+        for port in claimant.record.meta().ports().iter().filter(named) {
+            if !merged.add(port, claimant.registry, conflicts) {
+                binding.dropped.push(port.name.clone());
+            }
+        }
+    }
+    // A port that nobody named is the service's only named one, if there is exactly one to be.
+    let only = match merged.ports.as_slice() {
+        [(port, _)] => Some(port.clone()),
+        _ => None,
+    };
+    for (claimant, binding) in claimants.iter().zip(&mut bindings) {
+        let ports = claimant.record.meta().ports().iter();
+        for port in ports.filter(|port| !named(port)) {
+            let mut bound = port.clone();
+            if let Some(only) = &only {
+                bound.name = only.name.clone();
+                bound.transport = only.transport;
+                binding.rename = Some((port.name.clone(), only.name.clone()));
+            }
+            if !merged.add(&bound, claimant.registry, conflicts) {
+                binding.dropped.push(port.name.clone());
+            }
+        }
+    }
+    let ports = merged.ports.into_iter().map(|(port, _)| port).collect();
+    (ports, bindings)
+}
+
+/// The ports so far, each with who had it first.
+struct Merged<'a> {
+    rule: PortRule,
+    ports: Vec<(ServicePort, &'a RegistryId)>,
+}
+
+impl<'a> Merged<'a> {
+    /// Adds a port, or checks it against the one of its name. False where it does not fit.
+    fn add(&mut self, port: &ServicePort, registry: &'a RegistryId, conflicts: &mut Vec<Conflict>) -> bool {
+        let strict = self.rule == PortRule::Strict;
+        let Some(at) = self.ports.iter().position(|(held, _)| held.name == port.name) else {
+            let fits = self.number_is_free(port, registry, conflicts);
+            if fits {
+                self.ports.push((port.clone(), registry));
+            }
+            return fits;
+        };
+        let (held, owner) = &self.ports[at];
+        let mut fits = held.transport == port.transport;
+        if !fits {
+            note(
+                conflicts,
+                ConflictField::PortTransport,
+                &port.name,
+                (owner, held.transport.as_str()),
+                (registry, port.transport.as_str()),
+            );
+        }
+        match (held.number, port.number) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                note(
+                    conflicts,
+                    ConflictField::PortNumber,
+                    &port.name,
+                    (owner, &ours.to_string()),
+                    (registry, &theirs.to_string()),
+                );
+                fits &= !strict;
+            }
+            (None, Some(_)) if fits => {
+                fits = self.number_is_free(port, registry, conflicts);
+                if fits {
+                    self.ports[at].0.number = port.number;
+                }
+            }
+            _ => {}
+        }
+        let (held, owner) = &mut self.ports[at];
+        if held.app_protocol.is_empty() && fits {
+            held.app_protocol = port.app_protocol.clone();
+        } else if !port.app_protocol.is_empty() && held.app_protocol != port.app_protocol {
+            note(
+                conflicts,
+                ConflictField::AppProtocol,
+                &port.name,
+                (owner, &held.app_protocol),
+                (registry, &port.app_protocol),
+            );
+        }
+        fits
+    }
+
+    /// False where number and transport are those of another registry's port of another name, and that matters.
+    fn number_is_free(
+        &self,
+        port: &ServicePort,
+        registry: &RegistryId,
+        conflicts: &mut Vec<Conflict>,
+    ) -> bool {
+        let (PortRule::Strict, Some(number)) = (self.rule, port.number) else {
+            return true;
+        };
+        let taken = self.ports.iter().find(|(held, owner)| {
+            let same = held.number == port.number && held.transport == port.transport;
+            same && held.name != port.name && *owner != registry
+        });
+        if let Some((held, owner)) = taken {
+            note(
+                conflicts,
+                ConflictField::PortName,
+                &format!("{number}/{}", port.transport),
+                (owner, &held.name),
+                (registry, &port.name),
+            );
+        }
+        taken.is_none()
+    }
+}
