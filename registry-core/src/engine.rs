@@ -212,7 +212,11 @@ impl Engine {
 
     /// Changes the policies of the merge.
     pub fn set_policies(&mut self, policies: Vec<(Pattern, Arc<dyn MergePolicy>)>) {
-        self.settings.policies = policies;
+        let before = std::mem::replace(&mut self.settings.policies, policies);
+        let after = &self.settings.policies;
+        let other = |name: &&Str| policy(&before, name).name() != policy(after, name).name();
+        // A policy may leave out even the only one that claims a name.
+        self.dirty.extend(self.names.keys().filter(other).cloned());
         self.dirty.extend(self.shared.iter().cloned());
     }
 
@@ -490,7 +494,9 @@ impl Engine {
         };
         let basis = basis.flatten();
         let views = match contenders.as_slice() {
-            [] | [_] => Vec::new(),
+            [] => Vec::new(),
+            // What is served is all that it says.
+            [_] if service.is_some() => Vec::new(),
             contenders => self.qualify(hostname, contenders, revision),
         };
         drop(contenders);
@@ -590,12 +596,7 @@ impl Engine {
     }
 
     fn policy(&self, hostname: &str) -> &dyn MergePolicy {
-        let found = self
-            .settings
-            .policies
-            .iter()
-            .find(|(pattern, _)| pattern.matches(hostname));
-        found.map_or(&Union, |(_, policy)| &**policy)
+        policy(&self.settings.policies, hostname)
     }
 
     /// What each contender says by itself, under `hostname@registry`.
@@ -652,6 +653,12 @@ impl Engine {
         };
         true
     }
+}
+
+/// The policy of a hostname: the first that matches.
+fn policy<'a>(policies: &'a [(Pattern, Arc<dyn MergePolicy>)], hostname: &str) -> &'a dyn MergePolicy {
+    let found = policies.iter().find(|(pattern, _)| pattern.matches(hostname));
+    found.map_or(&Union, |(_, policy)| &**policy)
 }
 
 fn touch(touched: &mut Vec<usize>, slot: usize) {

@@ -1,5 +1,6 @@
 //! The published picture: every service of every registry, immutable, structurally shared with the one before it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -156,6 +157,25 @@ impl Snapshot {
         }
         let target = self.aliases.get(&name).or_else(|| self.vips.get(&name))?;
         target.0.1.iter().find_map(|hostname| self.services.get(hostname))
+    }
+
+    /// What each registry says by itself of a hostname, whether it is served or a policy of the merge leaves it out, in
+    /// order of precedence. Each is what [`get`](Self::get) finds as `hostname@registry`.
+    pub fn claims(&self, hostname: &str) -> impl Iterator<Item = (&RegistryId, &Arc<Service>)> {
+        let hostname = normalised(hostname).into_owned();
+        self.registries.iter().filter_map(move |registry| {
+            let claim = self.get(&format!("{hostname}@{}", registry.id))?;
+            Some((&registry.id, claim))
+        })
+    }
+
+    /// The hostnames that registries [claim](Self::claims) and that are not served, because a policy of the merge lets
+    /// none of them take part. In alphabetical order; looks at every name that several registries claim.
+    pub fn unserved(&self) -> BTreeSet<&Str> {
+        let claimed = self.qualified.iter().map(|claim| claim.0.1.hostname());
+        claimed
+            .filter(|hostname| self.services.get(hostname).is_none())
+            .collect()
     }
 
     /// As [`get`](Self::get), and tells "there is none" from "nobody can know yet".

@@ -8,7 +8,7 @@ use crate::text::Str;
 #[derive(Debug, Default)]
 pub(super) struct NameEntry {
     pub(super) claims: Claims,
-    /// Only where several registries claim it.
+    /// Only where several registries claim it, or the one that does is not served.
     pub(super) several: Option<Box<Several>>,
 }
 

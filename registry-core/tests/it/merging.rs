@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use registry_core::{
     Address, Addresses, ConflictField, Endpoint, EndpointBuilder, ErrorKind, Event, Exclusive, Fallback,
-    Health, Locality, MergePolicy, Pattern, RegistryError, Resolution, Scope, ServiceId, ServiceMeta,
+    Health, Locality, Lookup, MergePolicy, Pattern, RegistryError, Resolution, Scope, ServiceId, ServiceMeta,
     ServicePort, ServiceRecord, Str, Transport,
 };
 
@@ -623,4 +623,86 @@ fn a_policy_names_further_disagreements_of_those_that_take_part() {
 fn noted(name: &str, note: &str) -> ServiceRecord {
     let meta = ServiceMeta::builder(ServiceId::named(name)).metadata([("note", note)].into_iter().collect());
     ServiceRecord::new(meta.build(), [endpoint(2, 80).build()])
+}
+
+#[test]
+fn who_is_not_let_in_can_be_seen_by_itself_and_nowhere_else() {
+    let claims = |world: &World| -> Vec<String> {
+        let claims = world.snapshot.claims("WEB.mesh");
+        claims
+            .map(|(registry, service)| format!("{registry} {}", service.endpoints().len()))
+            .collect()
+    };
+    let unserved = |world: &World| -> Vec<String> {
+        world
+            .snapshot
+            .unserved()
+            .into_iter()
+            .map(ToString::to_string)
+            .collect()
+    };
+    let mut world = with_policy(Clusters);
+    world.list("a", []);
+    world.list("b", [noted("web", "no")]);
+    assert!(world.publish(), "there is a name now that can be looked up");
+    let snapshot = &world.snapshot;
+    assert!(snapshot.get("web.mesh").is_none() && snapshot.is_empty());
+    assert!(matches!(snapshot.lookup("web.mesh"), Lookup::NotFound));
+    assert_eq!(snapshot.get("web.mesh@b").unwrap().endpoints().len(), 1);
+    assert!(snapshot.get("web.mesh@a").is_none());
+    assert_eq!(
+        (claims(&world), unserved(&world)),
+        (vec!["b 1".to_owned()], vec!["web.mesh".to_owned()])
+    );
+    assert_eq!(world.snapshot.endpoint_count(), 0);
+
+    world.list("a", [record("web", [endpoint(1, 80), endpoint(3, 80)])]);
+    world.publish();
+    assert_eq!(
+        world.lines("web.mesh").unwrap().len(),
+        2,
+        "the other does not take part"
+    );
+    assert_eq!(claims(&world), ["a 2", "b 1"]);
+    assert_eq!(unserved(&world), [""; 0]);
+
+    world.list("b", []);
+    world.publish();
+    assert_eq!(
+        claims(&world),
+        ["a 2"],
+        "a service of one registry is what it says by itself"
+    );
+    assert!(world.snapshot.get("web.mesh@b").is_none());
+
+    world.list("b", [noted("web", "no")]);
+    world.list("a", []);
+    world.publish();
+    assert_eq!(unserved(&world), ["web.mesh"]);
+    world.list("b", [noted("web", "yes")]);
+    world.publish();
+    assert_eq!(unserved(&world), [""; 0]);
+    assert_eq!(claims(&world), ["b 1"]);
+    world.list("b", []);
+    world.publish();
+    assert_eq!((claims(&world), unserved(&world)), (Vec::new(), Vec::new()));
+    assert!(world.snapshot.get("web.mesh@b").is_none());
+}
+
+#[test]
+fn a_new_policy_counts_for_names_that_one_registry_claims_alone() {
+    let mut world = two();
+    world.list("a", []);
+    world.list("b", [noted("web", "no")]);
+    world.publish();
+    assert!(world.snapshot.get("web.mesh").is_some());
+    world
+        .engine
+        .set_policies(vec![(Pattern::new("*"), Arc::new(Clusters))]);
+    world.publish();
+    assert!(world.snapshot.get("web.mesh").is_none());
+    assert!(world.snapshot.get("web.mesh@b").is_some());
+    world.engine.set_policies(Vec::new());
+    world.publish();
+    assert!(world.snapshot.get("web.mesh").is_some());
 }
