@@ -91,6 +91,12 @@ impl McsConfig {
         }
     }
 
+    /// The hostname template of its services unless another one is set: `{name}.{namespace}.svc.clusterset.local`, with
+    /// the domain of the configuration.
+    pub fn hostname(&self) -> String {
+        self.settings().hostname()
+    }
+
     /// The settings that are not a cluster's.
     pub fn settings(&self) -> McsSettings {
         McsSettings {

@@ -25,6 +25,12 @@ impl Default for McsSettings {
     }
 }
 
+impl McsSettings {
+    pub(crate) fn hostname(&self) -> String {
+        format!("{{name}}.{{namespace}}.svc.{}", self.domain)
+    }
+}
+
 /// The services that one cluster exports to its clusterset, or those that it imports from it.
 ///
 /// The default hostname is `{name}.{namespace}.svc.clusterset.local`, with the domain of the settings. A service's group
@@ -75,7 +81,7 @@ impl ServiceRegistry for McsRegistry {
     }
 
     fn default_hostname(&self) -> String {
-        format!("{{name}}.{{namespace}}.svc.{}", self.settings.domain)
+        self.settings.hostname()
     }
 
     fn target(&self) -> String {

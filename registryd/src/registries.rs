@@ -4,6 +4,8 @@
 
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+#[cfg(feature = "mcs")]
+mod mcs;
 mod members;
 pub(crate) mod names;
 #[cfg(feature = "remote")]
@@ -99,6 +101,7 @@ kinds! {
     "nomad" => nomad,
     "eureka" => eureka,
     "kubernetes" => kubernetes,
+    "mcs" => mcs,
     "remote" => http_sd,
     "remote" => registryd,
 }

@@ -179,7 +179,7 @@ fn shared_defaults(backends: &[(&RegistryConfig, Built)]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (registry, built) in backends
         .iter()
-        .filter(|(registry, _)| registry.hostname.is_none())
+        .filter(|(registry, _)| registry.template().is_none())
     {
         if registries::has_members(registry) {
             warnings.push(format!(

@@ -51,10 +51,9 @@ pub(crate) fn check(config: &Config, empty: bool, token: Token<'_>) -> Vec<Findi
     names(config, &mut findings);
     for (index, registry) in config.registries.iter().enumerate() {
         let path = |field: &str| -> Vec<Step> {
-            let fields = field.split('.').filter(|field| !field.is_empty());
             ["registries".into(), index.into()]
                 .into_iter()
-                .chain(fields.map(Step::from))
+                .chain(steps(field))
                 .collect()
         };
         let kinds = crate::registries::kinds(registry);
@@ -77,10 +76,47 @@ pub(crate) fn check(config: &Config, empty: bool, token: Token<'_>) -> Vec<Findi
         }
     }
     members(config, &mut findings);
+    #[cfg(feature = "mcs")]
+    clustersets(config, &mut findings);
     listener(config, token, &mut findings);
     #[cfg(feature = "xds")]
     xds(config, &mut findings);
     findings
+}
+
+/// The way to a field that is written as people do: `mcs.clusters[1].name`.
+fn steps(field: &str) -> impl Iterator<Item = Step> {
+    let steps = field.split(['.', '[']).filter(|step| !step.is_empty());
+    steps.map(|step| {
+        let index = step
+            .strip_suffix(']')
+            .and_then(|index| index.parse::<usize>().ok());
+        index.map_or_else(|| step.into(), Step::Index)
+    })
+}
+
+/// Services of clusters are one where they have one name, and names that begin with a cluster are for endpoints.
+#[cfg(feature = "mcs")]
+fn clustersets(config: &Config, findings: &mut Vec<Finding>) {
+    let entries = config.registries.iter().enumerate();
+    for (index, entry) in entries.filter(|(_, entry)| entry.has_exports()) {
+        let aliases = entry.aliases.iter().enumerate();
+        let hostname = entry
+            .hostname
+            .iter()
+            .map(|template| (vec!["hostname".into()], template));
+        let aliases = aliases.map(|(index, alias)| (vec!["aliases".into(), index.into()], alias));
+        for (field, template) in hostname.chain(aliases) {
+            if template.variables().any(|variable| variable == "cluster") {
+                let path = ["registries".into(), index.into()].into_iter().chain(field);
+                findings.push(Finding::new(
+                    path.collect(),
+                    format!("{:?}, by which each cluster has a service of its own", template.as_str()),
+                    "a template without {cluster}, as a service of a clusterset has the same name in all clusters",
+                ));
+            }
+        }
+    }
 }
 
 /// Members are named `entry/member`: there has to be room for that, and nobody else may be called so.

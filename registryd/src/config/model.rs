@@ -120,6 +120,11 @@ pub struct RegistryConfig {
     #[cfg(feature = "kubernetes")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<registry_k8s::KubernetesConfig>,
+    /// Multi-Cluster Services (KEP-1645): what clusters of Kubernetes export to each other, each then a registry of its
+    /// own, or what one of them imports.
+    #[cfg(feature = "mcs")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcs: Option<registry_mcs::McsConfig>,
     /// Targets in the shape of Prometheus' HTTP SD and file SD.
     #[cfg(feature = "remote")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,6 +181,10 @@ pub enum PolicyName {
     Fallback,
     /// The first that has the service owns it.
     Exclusive,
+    /// The rules of Multi-Cluster Services (KEP-1645): of exports of several clusters the oldest wins field by field, and
+    /// ports are united. Hostnames of `mcs` have it without a rule.
+    #[cfg(feature = "mcs")]
+    ClusterSet,
 }
 
 /// The listener of the HTTP API.
@@ -244,6 +253,19 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Which policies hostnames have; the first that matches counts. Those of clustersets come last, so that rules of the
+    /// configuration go before them.
+    pub fn merge_rules(&self) -> Vec<(Pattern, PolicyName)> {
+        let rules = self.merge.iter().map(|rule| (rule.hosts.0.clone(), rule.policy));
+        #[cfg(feature = "mcs")]
+        let rules = {
+            let exports = self.registries.iter().filter(|registry| registry.has_exports());
+            let hostnames = exports.filter_map(RegistryConfig::template);
+            rules.chain(hostnames.map(|template| (hosts_of(&template), PolicyName::ClusterSet)))
+        };
+        rules.collect()
+    }
+
     /// The policies of the merge.
     pub fn policies(&self) -> Vec<(Pattern, Arc<dyn MergePolicy>)> {
         let policy = |name| -> Arc<dyn MergePolicy> {
@@ -251,13 +273,26 @@ impl Config {
                 PolicyName::Union => Arc::new(Union),
                 PolicyName::Fallback => Arc::new(Fallback),
                 PolicyName::Exclusive => Arc::new(Exclusive),
+                #[cfg(feature = "mcs")]
+                PolicyName::ClusterSet => Arc::new(registry_mcs::ClusterSet),
             }
         };
-        self.merge
-            .iter()
-            .map(|rule| (rule.hosts.0.clone(), policy(rule.policy)))
-            .collect()
+        let rules = self.merge_rules().into_iter();
+        rules.map(|(hosts, name)| (hosts, policy(name))).collect()
     }
+}
+
+/// The hostnames that a template renders.
+#[cfg(feature = "mcs")]
+fn hosts_of(template: &HostnameTemplate) -> Pattern {
+    let text = template.as_str().to_ascii_lowercase();
+    let mut parts = text.split('{');
+    let mut pattern = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        pattern.push('*');
+        pattern.push_str(part.split_once('}').map_or("", |(_, literal)| literal));
+    }
+    Pattern::new(pattern)
 }
 
 // === impl RegistryConfig ===
@@ -266,6 +301,26 @@ impl RegistryConfig {
     /// Its name.
     pub fn id(&self) -> &RegistryId {
         &self.name
+    }
+
+    /// True where it is made of exports of clusters, which are one service where they have one name.
+    #[cfg(feature = "mcs")]
+    pub(crate) fn has_exports(&self) -> bool {
+        let mode = self.mcs.as_ref().map(registry_mcs::McsConfig::mode);
+        mode.is_some_and(|mode| mode != registry_mcs::Mode::Import)
+    }
+
+    /// The hostname that it sets for its services, by which they merge with those of others. Exports of clusters have
+    /// one also where nobody says so: to be one service is what they are exported for.
+    pub(crate) fn template(&self) -> Option<HostnameTemplate> {
+        let template = self.hostname.as_deref().cloned();
+        #[cfg(feature = "mcs")]
+        let template = template.or_else(|| {
+            let exports = self.mcs.as_ref().filter(|_| self.has_exports())?;
+            // Its domain was checked.
+            exports.hostname().parse().ok()
+        });
+        template
     }
 
     fn guard(&self) -> Option<Guard> {
@@ -285,7 +340,7 @@ impl RegistryConfig {
         RegistryOptions {
             required: self.required,
             precedence: self.precedence.or_else(|| u32::try_from(position).ok()),
-            hostname: self.hostname.as_deref().cloned(),
+            hostname: self.template(),
             aliases: self.aliases.iter().map(|alias| (**alias).clone()).collect(),
             filter: Filter {
                 include: self.include.selector(),

@@ -125,3 +125,49 @@ fn a_text_that_is_nested_too_deep_is_no_configuration() {
         }
     }
 }
+
+#[cfg(feature = "mcs")]
+#[test]
+fn hostnames_of_exports_merge_as_a_clusterset_unless_a_rule_says_otherwise() {
+    let rules = |text: &str| -> Vec<(String, PolicyName)> {
+        let config = parse(text, "r.yaml", Path::new("")).unwrap();
+        let rules = config.merge_rules().into_iter();
+        rules.map(|(hosts, policy)| (hosts.to_string(), policy)).collect()
+    };
+    let rule = |hosts: &str, policy| (hosts.to_owned(), policy);
+    let text = "registries:
+  - { name: set, mcs: { clusters: [{ name: a }], domain: set.example } }
+  - { name: other, hostname: \"{name}.{namespace}.Mesh\", mcs: { kubernetes: { directory: d } } }
+  - { name: imports, hostname: \"{name}.imported\", mcs: { import: {} } }
+merge: [{ hosts: \"db.*\", policy: fallback }]
+";
+    let found = rules(text);
+    assert_eq!(
+        found,
+        [
+            rule("db.*", PolicyName::Fallback),
+            rule("*.*.svc.set.example", PolicyName::ClusterSet),
+            rule("*.*.mesh", PolicyName::ClusterSet),
+        ]
+    );
+    // What is imported was merged already, and is not merged with anything unless it is told to.
+    let config = parse(text, "r.yaml", Path::new("")).unwrap();
+    let hostnames = [0, 1, 2].map(|position| {
+        let hostname = config.registries[position].options(position).hostname;
+        hostname.map(|template| template.as_str().to_owned())
+    });
+    let hostnames = hostnames.each_ref().map(Option::as_deref);
+    assert_eq!(
+        hostnames,
+        [
+            Some("{name}.{namespace}.svc.set.example"),
+            Some("{name}.{namespace}.Mesh"),
+            Some("{name}.imported"),
+        ]
+    );
+    let bare = "registries: [{ name: imports, mcs: { import: {} } }]\n";
+    let bare = parse(bare, "r.yaml", Path::new("")).unwrap();
+    assert_eq!(bare.registries[0].options(0).hostname, None);
+    let yaml = serde_saphyr::to_string(&Shown::new(&config)).unwrap();
+    assert_eq!(parse(&yaml, "shown", Path::new("")).unwrap(), config, "{yaml}");
+}

@@ -37,17 +37,12 @@ impl Kind for KubernetesConfig {
     }
 
     fn check_files(&self) -> Vec<String> {
-        let file = self
-            .kubeconfig
-            .iter()
-            .map(|path| (path, std::fs::File::open(path).err()));
-        let directory = self
-            .directory
-            .iter()
-            .map(|path| (path, std::fs::read_dir(path).err()));
-        file.chain(directory)
-            .filter_map(|(path, error)| Some(format!("{}: cannot be read: {}", path.display(), error?)))
-            .collect()
+        let file = self.kubeconfig.iter().filter_map(|path| unreadable_file(path));
+        let directory = self.directory.iter().filter_map(|path| {
+            let error = std::fs::read_dir(path).err()?;
+            Some(unreadable(path, &error))
+        });
+        file.chain(directory).collect()
     }
 
     fn has_members(&self) -> bool {
@@ -60,7 +55,7 @@ impl Kind for KubernetesConfig {
             let (fleet, members) = Fleet::try_new(self.clone()).map_err(failed)?;
             return Ok(Built {
                 registry: Arc::new(fleet),
-                members: Some(Box::new(Clusters(members))),
+                members: Some(Box::new(Clusters::new("kubernetes", members))),
             });
         }
         KubernetesRegistry::try_new(self.clone())
@@ -69,24 +64,49 @@ impl Kind for KubernetesConfig {
     }
 }
 
-/// The clusters of a directory or of Secrets.
-struct Clusters(registry_k8s::Members);
+/// What is wrong with a file that cannot be read.
+pub(super) fn unreadable_file(path: &Path) -> Option<String> {
+    let error = std::fs::File::open(path).err()?;
+    Some(unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: cannot be read: {error}", path.display())
+}
+
+/// The clusters of a directory or of Secrets, as registries of that kind.
+pub(super) struct Clusters {
+    kind: &'static str,
+    members: registry_k8s::Members,
+}
+
+impl Clusters {
+    pub(super) fn new(kind: &'static str, members: registry_k8s::Members) -> Self {
+        Self { kind, members }
+    }
+}
+
+/// A cluster as the member of an entry.
+pub(super) fn member(member: registry_k8s::Member) -> Member {
+    Member {
+        name: member.name,
+        registry: member.registry,
+        fingerprint: member.fingerprint,
+    }
+}
 
 #[async_trait]
 impl Members for Clusters {
     fn kind(&self) -> &'static str {
-        "kubernetes"
+        self.kind
     }
 
     async fn next(&mut self) -> Option<MemberSet> {
-        let mut set = self.0.next().await?;
-        let members = std::mem::take(&mut set.members).into_iter().map(|member| Member {
-            name: member.name,
-            registry: member.registry,
-            fingerprint: member.fingerprint,
-        });
+        let mut set = self.members.next().await?;
+        let members = std::mem::take(&mut set.members).into_iter().map(member);
         Some(MemberSet {
             members: members.collect(),
+            certain: false,
             done: Box::new(move || set.done()),
         })
     }

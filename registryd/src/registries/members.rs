@@ -27,6 +27,8 @@ pub trait Members: Send + 'static {
 pub struct MemberSet {
     /// The registries, each with a name of its own.
     pub members: Vec<Member>,
+    /// True where nobody doubts it, however many it lacks that were there before: it is what the operator says.
+    pub certain: bool,
     /// To be called when all of that is in force: only then the entry's own registry may count as known.
     pub done: Box<dyn FnOnce() + Send>,
 }

@@ -170,7 +170,7 @@ async fn follow(mut members: Box<dyn Members>, roster: Arc<Mutex<Option<Roster>>
     while let Some(set) = members.next().await {
         let mut roster = roster.lock().await;
         let Some(roster) = &mut *roster else { return };
-        roster.apply(set.members).await;
+        roster.apply(set.members, set.certain).await;
         (set.done)();
     }
 }

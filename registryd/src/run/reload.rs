@@ -93,7 +93,7 @@ impl Reloader {
             steps.push(self.step(position, registry)?);
         }
         self.warn_of_restart(&new);
-        if new.merge != self.current.merge {
+        if new.merge_rules() != self.current.merge_rules() {
             self.discovery.set_policies(new.policies()).await;
         }
         #[cfg(feature = "xds")]

@@ -241,6 +241,34 @@ cases! {
         "registries:\n  - name: eu\n    kubernetes:\n      secrets: { namespace: \"A b\", selector: \"a=b\" }\n",
         SERVICES,
         ["registryd.yaml:4:29: registries[0].kubernetes.secrets.namespace: found \"A b\", expected the name of a namespace"];
+    mcs_without_any_cluster:
+        "registries:\n  - name: set\n    mcs: {}\n",
+        SERVICES,
+        ["registryd.yaml:3:5: registries[0].mcs.clusters: found no cluster, expected `clusters`, or `directory` or `secrets`"];
+    mcs_with_two_clusters_of_one_name:
+        "registries:\n  - name: set\n    mcs:\n      clusters:\n        - { name: EU_1, context: a }\n        - { name: eu-1, context: b }\n",
+        SERVICES,
+        ["registryd.yaml:6:19: registries[0].mcs.clusters[1].name: found \"eu-1\", which is the registry name of clusters[0]"];
+    mcs_with_a_wrong_setting_of_all_clusters:
+        "registries:\n  - name: set\n    mcs:\n      clusters: [{ name: a }]\n      kubernetes: { page_size: 0 }\n",
+        SERVICES,
+        ["registryd.yaml:5:32: registries[0].mcs.kubernetes.page_size: found 0, expected 1 to 10000"];
+    mcs_with_a_name_for_each_cluster:
+        "registries:\n  - name: set\n    hostname: \"{name}.{cluster}.set\"\n    mcs: { clusters: [{ name: a }] }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].hostname: found \"{name}.{cluster}.set\", by which each cluster has a service of its own, expected a template without {cluster}"];
+    mcs_with_an_alias_for_each_cluster:
+        "registries:\n  - name: set\n    aliases: [\"{name}.a\", \"{name}.{cluster}\"]\n    mcs: { kubernetes: { directory: eu.d } }\n",
+        SERVICES,
+        ["registryd.yaml:3:27: registries[0].aliases[1]: found \"{name}.{cluster}\", by which each cluster"];
+    mcs_with_a_kubeconfig_that_is_missing:
+        "registries:\n  - name: set\n    mcs: { clusters: [{ name: a, kubeconfig: eu.yaml }] }\n",
+        SERVICES,
+        ["eu.yaml: cannot be read: No such file"];
+    merge_by_a_policy_that_is_not_there:
+        "registries:\n  - { name: vms, file: { path: vms.yaml } }\nmerge: [{ hosts: \"*\", policy: cluster_set }]\n",
+        SERVICES,
+        ["found \"cluster_set\", expected one of union, fallback, exclusive, clusterset", "did you mean \"clusterset\"?"];
     kubernetes_with_a_kubeconfig_that_is_missing:
         "registries:\n  - name: eu\n    kubernetes: { kubeconfig: eu.yaml }\n",
         SERVICES,

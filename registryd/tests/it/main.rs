@@ -10,6 +10,7 @@ mod docs;
 mod fleets;
 mod http;
 mod malformed;
+mod mcs;
 mod rbac;
 mod reload;
 mod server;

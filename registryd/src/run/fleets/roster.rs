@@ -56,8 +56,8 @@ impl Roster {
         self.memory = memory;
     }
 
-    /// Puts a complete set in force.
-    pub(super) async fn apply(&mut self, set: Vec<Member>) {
+    /// Puts a complete set in force, which may be beyond doubt.
+    pub(super) async fn apply(&mut self, set: Vec<Member>, certain: bool) {
         self.leaving.retain(|_, (leaving, _)| !leaving.is_finished());
         let before = self.members.len();
         let (mut added, mut changed) = (Vec::new(), 0);
@@ -101,6 +101,7 @@ impl Roster {
                 "its members have changed"
             );
         }
+        let before = (!certain).then_some(before);
         self.release(gone, before, &added);
         if let Some(memory) = &self.memory {
             memory.write(known).await;
@@ -109,11 +110,16 @@ impl Roster {
 
     /// Lets members go that are not in the set any more. Where that takes many of those that are only remembered they
     /// stay as long as a sudden loss of endpoints is held back: their source cannot know what it lacks since the start,
-    /// as a directory does that is not mounted yet.
-    fn release(&mut self, gone: BTreeMap<RegistryId, Fingerprint>, before: usize, added: &[RegistryId]) {
+    /// as a directory does that is not mounted yet. `before` is how many there were, where the set may be doubted.
+    fn release(
+        &mut self,
+        gone: BTreeMap<RegistryId, Fingerprint>,
+        before: Option<usize>,
+        added: &[RegistryId],
+    ) {
         let unheard = gone.values().filter(|fingerprint| fingerprint.is_none()).count();
         #[allow(clippy::cast_precision_loss, reason = "numbers of clusters")]
-        let is_sudden = |share: f64| unheard as f64 > share * before as f64;
+        let is_sudden = |share: f64| before.is_some_and(|before| unheard as f64 > share * before as f64);
         let hold = match &self.options.guard {
             Some(guard) if is_sudden(guard.share) => guard.hold,
             _ => Duration::ZERO,
@@ -122,7 +128,7 @@ impl Roster {
             tracing::warn!(
                 registry = %self.entry,
                 gone = gone.len(),
-                of = before,
+                of = before.unwrap_or_default(),
                 "the list lacks many members that it had before the start; they stay for {hold:?}, unless they come back"
             );
         }

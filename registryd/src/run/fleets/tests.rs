@@ -154,6 +154,7 @@ impl Fake {
         let known = self.known.clone();
         let set = MemberSet {
             members: members.iter().map(member).collect(),
+            certain: false,
             done: Box::new(move || {
                 known.send_replace(true);
             }),
