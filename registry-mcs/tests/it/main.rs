@@ -1,3 +1,7 @@
 //! Tests of the crate as its users see it. Those in `server` need real servers.
 
+#![allow(clippy::unwrap_used, reason = "what is not as expected fails the test")]
+
+mod clusterset;
+mod rules;
 mod server;

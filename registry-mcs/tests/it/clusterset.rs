@@ -1,0 +1,239 @@
+//! A clusterset under the test's control: what its clusters export is said in so many words, and merged by the engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry_core::engine::{Engine, EngineSettings};
+use registry_core::{
+    Address, Control, Endpoint, Event, EventStream, Health, Pattern, RegistryError, RegistryId,
+    RegistryOptions, Resolution, Scope, ServiceId, ServiceMeta, ServicePort, ServiceRecord, ServiceRegistry,
+    SessionAffinity, Snapshot, Timestamp, Traffic, Transport, async_trait,
+};
+use registry_k8s::{ANNOTATION, EXPORT, VALID};
+use registry_mcs::ClusterSet;
+use tokio::time::Instant;
+
+/// A backend of which the engine needs only the kind.
+struct Member;
+
+#[async_trait]
+impl ServiceRegistry for Member {
+    fn kind(&self) -> &'static str {
+        "mcs"
+    }
+
+    async fn watch(&self, _: Control) -> Result<EventStream, RegistryError> {
+        Ok(Box::pin(futures_util::stream::pending()))
+    }
+
+    async fn probe(&self) -> Result<(), RegistryError> {
+        Ok(())
+    }
+}
+
+/// An export of a cluster, with its Service and the endpoints of that, as the registry of the cluster maps them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Export {
+    /// `Valid`, or why not.
+    pub(crate) word: &'static str,
+    /// In seconds.
+    pub(crate) created: Option<u64>,
+    pub(crate) headless: bool,
+    /// The seconds for which a client stays with an endpoint.
+    pub(crate) affinity: Option<u32>,
+    pub(crate) local: bool,
+    pub(crate) distribution: &'static str,
+    pub(crate) families: &'static str,
+    pub(crate) labels: Vec<(&'static str, &'static str)>,
+    pub(crate) annotations: Vec<(&'static str, &'static str)>,
+    pub(crate) ports: Vec<(&'static str, u16, Transport)>,
+    /// The last part of each address, and its health.
+    pub(crate) endpoints: Vec<(u8, Health)>,
+}
+
+impl Export {
+    /// Of a Service with the port `http`, 80, created at that second, and one endpoint.
+    pub(crate) fn at(created: u64) -> Self {
+        Self {
+            word: VALID,
+            created: Some(created),
+            headless: false,
+            affinity: None,
+            local: false,
+            distribution: "",
+            families: "IPv4",
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            ports: vec![("http", 80, Transport::Tcp)],
+            endpoints: vec![(1, Health::Healthy)],
+        }
+    }
+
+    /// Without a Service that it could export.
+    pub(crate) fn invalid(created: u64, word: &'static str) -> Self {
+        Self {
+            word,
+            ports: Vec::new(),
+            endpoints: Vec::new(),
+            families: "",
+            ..Self::at(created)
+        }
+    }
+
+    /// What the registry of that cluster says. Its pods have addresses of `10.<number>.0.0/16`.
+    pub(crate) fn record(&self, service: &str, cluster: &str, number: u8) -> ServiceRecord {
+        let mut raw = vec![(EXPORT.to_owned(), self.word.to_owned())];
+        if self.word == VALID {
+            let policy = if self.local { "Local" } else { "Cluster" };
+            raw.push(("internalTrafficPolicy".to_owned(), policy.to_owned()));
+        }
+        if !self.families.is_empty() {
+            raw.push(("ipFamilies".to_owned(), self.families.to_owned()));
+        }
+        if let Some(seconds) = self.affinity {
+            raw.push(("sessionAffinityTimeoutSeconds".to_owned(), seconds.to_string()));
+        }
+        for (key, value) in &self.annotations {
+            raw.push((format!("{ANNOTATION}{key}"), (*value).to_owned()));
+        }
+        let ports = self.ports.iter().map(|(name, number, transport)| ServicePort {
+            number: Some(*number),
+            transport: *transport,
+            ..ServicePort::new(*name)
+        });
+        let resolution = if self.headless {
+            Resolution::Headless
+        } else {
+            Resolution::Static
+        };
+        let meta = ServiceMeta::builder(ServiceId::new("shop", "shop", service))
+            .ports(ports)
+            .labels(self.labels.iter().copied().collect())
+            .metadata(raw.into_iter().collect())
+            .variables([("cluster", cluster)].into_iter().collect())
+            .traffic(Traffic {
+                session_affinity: match self.affinity {
+                    Some(_) => SessionAffinity::ClientIp,
+                    None => SessionAffinity::None,
+                },
+                distribution: self.distribution.into(),
+                internal_local: self.local,
+            })
+            .created(self.created.map(|seconds| Timestamp::from_millis(seconds * 1000)))
+            .resolution(resolution)
+            .build();
+        let endpoints = self.endpoints.iter().map(|(n, health)| {
+            let address = Address::V4([10, number, 0, *n].into());
+            let mut endpoint = Endpoint::builder(address)
+                .id(format!("{cluster}-{n}"))
+                .cluster(cluster)
+                .health(*health);
+            for (name, port, _) in &self.ports {
+                endpoint = endpoint.port(*name, 8000 + port);
+            }
+            if self.headless {
+                endpoint = endpoint.hostname(format!("pod-{n}.{cluster}"));
+            }
+            endpoint.build()
+        });
+        ServiceRecord::new(meta, endpoints.collect::<Vec<_>>())
+    }
+}
+
+pub(crate) fn id(name: &str) -> RegistryId {
+    name.parse().unwrap()
+}
+
+/// The engine of a clusterset.
+pub(crate) fn engine(now: Instant) -> Engine {
+    let settings = EngineSettings {
+        policies: vec![(Pattern::new("*.svc.clusterset.local"), Arc::new(ClusterSet))],
+        start_deadline: Duration::from_secs(30),
+    };
+    Engine::new(settings, now)
+}
+
+/// Adds a member; nothing is held back, so that a test may take away what it likes.
+pub(crate) fn add(engine: &mut Engine, registry: &str) {
+    let options = RegistryOptions {
+        hostname: Some("{name}.{namespace}.svc.clusterset.local".parse().unwrap()),
+        guard: None,
+        ..RegistryOptions::default()
+    };
+    engine
+        .add(id(registry), &Member, options, Arc::default())
+        .unwrap();
+}
+
+/// What clusters export of the one service `shop/web`, merged.
+pub(crate) struct Clusters {
+    engine: Engine,
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Registries, and the ids of their clusters.
+    members: Vec<(&'static str, &'static str)>,
+    now: Instant,
+}
+
+pub(crate) const WEB: &str = "web.shop.svc.clusterset.local";
+
+impl Clusters {
+    /// Clusters that are called as their registries are.
+    pub(crate) fn new(names: &[&'static str]) -> Self {
+        Self::with(&names.iter().map(|name| (*name, *name)).collect::<Vec<_>>())
+    }
+
+    /// Registries, and the ids of their clusters.
+    pub(crate) fn with(members: &[(&'static str, &'static str)]) -> Self {
+        let now = Instant::now();
+        let mut engine = engine(now);
+        for (registry, _) in members {
+            add(&mut engine, registry);
+            engine
+                .apply(&id(registry), Event::listing(Scope::Registry, []), now)
+                .unwrap();
+        }
+        Self {
+            engine,
+            snapshot: Arc::default(),
+            members: members.to_vec(),
+            now,
+        }
+    }
+
+    /// What the cluster behind that registry exports now, or that it exports nothing.
+    pub(crate) fn say(&mut self, registry: &str, export: Option<&Export>) {
+        let at = self
+            .members
+            .iter()
+            .position(|(name, _)| *name == registry)
+            .unwrap();
+        let number = u8::try_from(at).unwrap();
+        let records = export.map(|export| export.record("web", self.members[at].1, number));
+        let events = Event::listing(Scope::Registry, records);
+        self.engine.apply(&id(registry), events, self.now).unwrap();
+        if let Some(snapshot) = self.engine.publish(self.now) {
+            self.snapshot = snapshot;
+        }
+    }
+
+    /// `cluster/n port+port health` of each endpoint of the service, sorted; `None` where it is not served.
+    pub(crate) fn endpoints(&self) -> Option<Vec<String>> {
+        let service = self.snapshot.get(WEB)?;
+        let mut lines: Vec<String> = service
+            .endpoints()
+            .iter()
+            .map(|endpoint| {
+                let ports: Vec<&str> = endpoint.ports().iter().map(|port| port.name.as_str()).collect();
+                format!("{} {} {}", endpoint.id(), ports.join("+"), endpoint.health())
+            })
+            .collect();
+        lines.sort();
+        Some(lines)
+    }
+
+    pub(crate) fn conflicts(&self) -> Vec<String> {
+        let service = self.snapshot.get(WEB);
+        let conflicts = service.into_iter().flat_map(|service| service.conflicts());
+        conflicts.map(ToString::to_string).collect()
+    }
+}
