@@ -25,17 +25,43 @@ registries:
       context: e
       nodes: false
       secrets: { namespace: clusters, selector: \"registryd/cluster=true\" }
+  - name: set
+    mcs: { clusters: [{ name: a, context: a, cluster: eu }, { name: b, context: b }] }
+  - name: named
+    mcs:
+      clusters: [{ name: a, cluster: eu }]
+      groups: [multicluster.x-k8s.io, net.gke.io]
+      kubernetes: { namespaces: [shop, pay], nodes: false }
+  - name: unnamed
+    mcs:
+      clusters: [{ name: a }]
+      kubernetes: { namespaces: [shop], nodes: false }
+  - name: found
+    mcs:
+      kubernetes:
+        nodes: false
+        secrets: { namespace: clusters, selector: \"registryd/cluster=true\" }
+  - name: imports
+    mcs: { import: { namespace_selector: \"discovery=enabled\" } }
 ";
 
 fn rbac(arguments: &[&str]) -> Output {
+    rbac_of("kubernetes", arguments)
+}
+
+fn rbac_of(kind: &str, arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("registryd.yaml"), CONFIG).unwrap();
-    let all = [&["rbac", "kubernetes", "--config", "registryd.yaml"], arguments].concat();
+    let all = [&["rbac", kind, "--config", "registryd.yaml"], arguments].concat();
     output(directory.path(), &all)
 }
 
 fn text(arguments: &[&str]) -> String {
-    let output = rbac(arguments);
+    text_of("kubernetes", arguments)
+}
+
+fn text_of(kind: &str, arguments: &[&str]) -> String {
+    let output = rbac_of(kind, arguments);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     printed(&output)
 }
@@ -63,9 +89,12 @@ fn role(comment: &str, name: &str, namespace: Option<&str>, rules: &[(&str, &str
     text += &format!("metadata:\n  name: \"{name}\"\n{place}rules:\n");
     for (why, group, resource) in rules {
         text += &format!("  # {why}\n  - apiGroups: [\"{group}\"]\n    resources: [{resource}]\n");
-        text += match *why == IDENTITY.0 {
-            true => "    resourceNames: [kube-system]\n    verbs: [get]\n",
-            false => "    verbs: [list, watch]\n",
+        text += match *why {
+            why if why == IDENTITY.0 || why == UID.0 => {
+                "    resourceNames: [kube-system]\n    verbs: [get]\n"
+            }
+            why if why == PROPERTY.0 => "    resourceNames: [cluster.clusterset.k8s.io]\n    verbs: [get]\n",
+            _ => "    verbs: [list, watch]\n",
         };
     }
     text += &format!(
@@ -95,6 +124,26 @@ const SECRETS: (&str, &str, &str) = (
 );
 const IDENTITY: (&str, &str, &str) = (
     "Whether it is still the same cluster, when its server was in trouble. It may be left out.",
+    "",
+    "namespaces",
+);
+const EXPORTS: (&str, &str, &str) = (
+    "Which services are exported, since when, and with which labels and annotations.",
+    "multicluster.x-k8s.io",
+    "serviceexports",
+);
+const EXPORTED: (&str, &str, &str) = (
+    "The Services that are exported, with their names, ports and virtual addresses.",
+    "",
+    "services",
+);
+const PROPERTY: (&str, &str, &str) = (
+    "Which id the cluster has in its clusterset; not needed where `cluster` says so.",
+    "about.k8s.io",
+    "clusterproperties",
+);
+const UID: (&str, &str, &str) = (
+    "Its id where there is no such property, and whether it is still the same cluster after trouble.",
     "",
     "namespaces",
 );
@@ -214,8 +263,80 @@ fn fleets_need_their_secrets_in_one_cluster_and_services_in_the_others() {
 }
 
 #[test]
+fn exports_need_to_be_read_with_their_services_and_the_id_of_the_cluster() {
+    let comment = |id: &str| format!("# Registry {id}: {EACH}\n");
+    let rules = [EXPORTS, EXPORTED, SLICES, NODES, PROPERTY, UID];
+    let expected = role(&comment("set"), "registryd:set", None, &rules);
+    assert_eq!(text_of("mcs", &["set"]), format!("{ACCOUNT}{expected}"));
+
+    // Where the configuration knows the id, nothing of the whole cluster is needed.
+    let both = (EXPORTS.0, "multicluster.x-k8s.io\", \"net.gke.io", EXPORTS.2);
+    let rules = [both, EXPORTED, SLICES];
+    let expected = [
+        ACCOUNT.to_owned(),
+        role(&comment("named"), "registryd:named", Some("shop"), &rules),
+        role("", "registryd:named", Some("pay"), &rules),
+    ];
+    assert_eq!(text_of("mcs", &["named"]), expected.concat());
+    let expected = [
+        ACCOUNT.to_owned(),
+        role(
+            &comment("unnamed"),
+            "registryd:unnamed",
+            Some("shop"),
+            &[EXPORTS, EXPORTED, SLICES],
+        ),
+        role("", "registryd:unnamed:cluster", None, &[PROPERTY, UID]),
+    ];
+    assert_eq!(text_of("mcs", &["unnamed"]), expected.concat());
+}
+
+#[test]
+fn clusters_of_a_set_that_are_found_by_secrets_need_these_too() {
+    let secrets = role(
+        "# Registry found, where the Secrets of its clusters are.\n",
+        "registryd:found:secrets",
+        Some("clusters"),
+        &[SECRETS],
+    );
+    let members = role(
+        &format!("# Registry found: {EACH}\n"),
+        "registryd:found",
+        None,
+        &[EXPORTS, EXPORTED, SLICES, PROPERTY, UID],
+    );
+    assert_eq!(text_of("mcs", &["found"]), format!("{ACCOUNT}{secrets}{members}"));
+    assert_eq!(
+        text_of("mcs", &["found", "--part", "members"]),
+        format!("{ACCOUNT}{members}")
+    );
+}
+
+#[test]
+fn imports_need_neither_services_nor_nodes() {
+    let imports = (
+        "Which services are imported, with their ports and virtual addresses.",
+        "multicluster.x-k8s.io",
+        "serviceimports",
+    );
+    let namespaces = (
+        "Which namespaces have the labels of `namespace_selector`.",
+        "",
+        "namespaces",
+    );
+    let rules = [imports, SLICES, namespaces, IDENTITY];
+    let expected = role("# Registry imports.\n", "registryd:imports", None, &rules);
+    assert_eq!(text_of("mcs", &["imports"]), format!("{ACCOUNT}{expected}"));
+}
+
+#[test]
 fn all_registries_share_one_account_and_no_role() {
-    let all = text(&[]);
+    for kind in ["kubernetes", "mcs"] {
+        share_one_account_and_no_role(&text_of(kind, &[]));
+    }
+}
+
+fn share_one_account_and_no_role(all: &str) {
     let mut names = Vec::new();
     for document in all.split("---\n") {
         let document: Value =

@@ -12,50 +12,98 @@ pub(super) struct Account {
     token: bool,
 }
 
+/// What a registry reads of its clusters, and by which settings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub(super) settings: &'a KubernetesConfig,
+    pub(super) what: What,
+    /// Groups of the API of Multi-Cluster Services.
+    pub(super) groups: &'a [String],
+    /// True where there may be several clusters, all of which grant the same.
+    pub(super) several: bool,
+}
+
+/// What a registry reads of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// Its services.
+    Services,
+    /// What it exports to its clusterset, and which cluster it is where the configuration does not say so.
+    #[cfg(feature = "mcs")]
+    Exports { identified: bool },
+    /// What it imports from its clusterset.
+    #[cfg(feature = "mcs")]
+    Imports,
+}
+
 /// One right: to list and to watch a kind of object, or to get a single one.
 #[derive(Debug, Clone, Copy)]
-struct Rule {
+struct Rule<'a> {
     why: &'static str,
-    group: &'static str,
+    groups: Groups<'a>,
     resource: &'static str,
     single: Option<&'static str>,
 }
 
-const SERVICES: Rule = Rule {
+#[derive(Debug, Clone, Copy)]
+enum Groups<'a> {
+    One(&'static str),
+    #[cfg_attr(not(feature = "mcs"), allow(dead_code, reason = "no kind needs it"))]
+    Configured(&'a [String]),
+}
+
+const SERVICES: Rule<'_> = Rule {
     why: "Which services there are, with their names, ports and virtual addresses.",
-    group: "",
+    groups: Groups::One(""),
     resource: "services",
     single: None,
 };
-const SLICES: Rule = Rule {
+const SLICES: Rule<'_> = Rule {
     why: "Their endpoints.",
-    group: "discovery.k8s.io",
+    groups: Groups::One("discovery.k8s.io"),
     resource: "endpointslices",
     single: None,
 };
-const NODES: Rule = Rule {
+const NODES: Rule<'_> = Rule {
     why: "The region of an endpoint, which only the labels of its node tell; `nodes: false` does without.",
-    group: "",
+    groups: Groups::One(""),
     resource: "nodes",
     single: None,
 };
-const NAMESPACES: Rule = Rule {
+const NAMESPACES: Rule<'_> = Rule {
     why: "Which namespaces have the labels of `namespace_selector`.",
-    group: "",
+    groups: Groups::One(""),
     resource: "namespaces",
     single: None,
 };
-const SECRETS: Rule = Rule {
+const SECRETS: Rule<'_> = Rule {
     why: "The kubeconfigs of the clusters. Rights cannot be limited to labels: keep other Secrets elsewhere.",
-    group: "",
+    groups: Groups::One(""),
     resource: "secrets",
     single: None,
 };
-const IDENTITY: Rule = Rule {
+const IDENTITY: Rule<'_> = Rule {
     why: "Whether it is still the same cluster, when its server was in trouble. It may be left out.",
-    group: "",
+    groups: Groups::One(""),
     resource: "namespaces",
     single: Some("kube-system"),
+};
+#[cfg(feature = "mcs")]
+const PROPERTY: Rule<'_> = Rule {
+    why: "Which id the cluster has in its clusterset; not needed where `cluster` says so.",
+    groups: Groups::One("about.k8s.io"),
+    resource: "clusterproperties",
+    single: Some("cluster.clusterset.k8s.io"),
+};
+#[cfg(feature = "mcs")]
+const UID: Rule<'_> = Rule {
+    why: "Its id where there is no such property, and whether it is still the same cluster after trouble.",
+    ..IDENTITY
+};
+#[cfg(feature = "mcs")]
+const EXPORTED: Rule<'_> = Rule {
+    why: "The Services that are exported, with their names, ports and virtual addresses.",
+    ..SERVICES
 };
 
 // === impl Account ===
@@ -139,7 +187,7 @@ impl Text {
         comment: &str,
         name: &str,
         namespace: Option<&str>,
-        rules: &[Rule],
+        rules: &[Rule<'_>],
         account: &Account,
     ) {
         let scope = if namespace.is_some() { "" } else { "Cluster" };
@@ -151,7 +199,14 @@ impl Text {
         };
         let mut role = format!("{comment}{}rules:\n", head("Role"));
         for rule in rules {
-            let (why, group, resource) = (rule.why, rule.group, rule.resource);
+            let (why, resource) = (rule.why, rule.resource);
+            let groups = match rule.groups {
+                Groups::One(group) => format!("{group:?}"),
+                Groups::Configured(groups) => {
+                    let groups: Vec<String> = groups.iter().map(|group| format!("{group:?}")).collect();
+                    groups.join(", ")
+                }
+            };
             let verbs = match rule.single {
                 Some(name) => format!("resourceNames: [{name}]\n    verbs: [get]"),
                 None => "verbs: [list, watch]".to_owned(),
@@ -159,7 +214,7 @@ impl Text {
             // Writing to a String does not fail.
             let _ = write!(
                 role,
-                "  # {why}\n  - apiGroups: [{group:?}]\n    resources: [{resource}]\n    {verbs}\n"
+                "  # {why}\n  - apiGroups: [{groups}]\n    resources: [{resource}]\n    {verbs}\n"
             );
         }
         self.document(&role);
@@ -179,54 +234,110 @@ impl Text {
 /// The rights that these registries need: in the cluster where Secrets lead to further ones, and in those where services
 /// are.
 pub(super) fn of(
-    registries: &[(&str, &KubernetesConfig)],
+    registries: &[(&str, Reading<'_>)],
     account: &Account,
     with_secrets: bool,
     with_services: bool,
 ) -> String {
     let mut text = Text::default();
     account.documents(&mut text);
-    for (id, config) in registries {
+    for (id, reading) in registries {
         // A name of a registry has no colon, so no two roles are called the same.
         let name = format!("{}:{}", account.name, id.replace('/', ":"));
-        if let Some(secrets) = config.secrets.as_ref().filter(|_| with_secrets) {
+        if let Some(secrets) = reading.settings.secrets.as_ref().filter(|_| with_secrets) {
             let comment = format!("# Registry {id}, where the Secrets of its clusters are.\n");
             let name = format!("{name}:secrets");
             text.role(&comment, &name, Some(&secrets.namespace), &[SECRETS], account);
         }
         if with_services {
-            let comment = if config.is_fleet() {
+            let comment = if reading.several {
                 format!(
                     "# Registry {id}: all from here on, and the service account, is for each cluster that it leads to.\n"
                 )
             } else {
                 format!("# Registry {id}.\n")
             };
-            services(&mut text, &comment, &name, config, account);
+            services(&mut text, &comment, &name, reading, account);
         }
     }
     text.0
 }
 
 /// The rights where services are.
-fn services(text: &mut Text, comment: &str, name: &str, config: &KubernetesConfig, account: &Account) {
-    let nodes = config.nodes.then_some(NODES);
+fn services(text: &mut Text, comment: &str, name: &str, reading: &Reading<'_>, account: &Account) {
+    let config = reading.settings;
+    let objects = reading.objects();
+    let cluster = reading.cluster();
     if config.namespaces.is_empty() {
         let selected = config.namespace_selector.as_ref().map(|_| NAMESPACES);
-        let rules: Vec<Rule> = [SERVICES, SLICES]
+        let nodes = reading.nodes();
+        let rules: Vec<Rule<'_>> = objects
             .into_iter()
             .chain(nodes)
             .chain(selected)
-            .chain([IDENTITY])
+            .chain(cluster)
             .collect();
         text.role(comment, name, None, &rules, account);
         return;
     }
     for (position, namespace) in config.namespaces.iter().enumerate() {
         let comment = if position == 0 { comment } else { "" };
-        text.role(comment, name, Some(namespace), &[SERVICES, SLICES], account);
+        text.role(comment, name, Some(namespace), &objects, account);
     }
-    if let Some(nodes) = nodes {
-        text.role("", &format!("{name}:cluster"), None, &[nodes, IDENTITY], account);
+    // Which cluster it is may stay unknown, unless endpoints are named after it.
+    if reading.nodes().is_some() || cluster.len() > 1 {
+        let rules: Vec<Rule<'_>> = reading.nodes().into_iter().chain(cluster).collect();
+        text.role("", &format!("{name}:cluster"), None, &rules, account);
+    }
+}
+
+// === impl Reading ===
+
+impl<'a> Reading<'a> {
+    /// What it reads in namespaces.
+    fn objects(&self) -> Vec<Rule<'a>> {
+        match self.what {
+            What::Services => vec![SERVICES, SLICES],
+            #[cfg(feature = "mcs")]
+            What::Exports { .. } => {
+                let exports = Rule {
+                    why: "Which services are exported, since when, and with which labels and annotations.",
+                    groups: Groups::Configured(self.groups),
+                    resource: "serviceexports",
+                    single: None,
+                };
+                vec![exports, EXPORTED, SLICES]
+            }
+            #[cfg(feature = "mcs")]
+            What::Imports => {
+                let imports = Rule {
+                    why: "Which services are imported, with their ports and virtual addresses.",
+                    groups: Groups::Configured(self.groups),
+                    resource: "serviceimports",
+                    single: None,
+                };
+                vec![imports, SLICES]
+            }
+        }
+    }
+
+    /// What it reads of nodes.
+    fn nodes(&self) -> Option<Rule<'a>> {
+        #[cfg(feature = "mcs")]
+        if self.what == What::Imports {
+            return None;
+        }
+        self.settings.nodes.then_some(NODES)
+    }
+
+    /// What tells which cluster it is.
+    fn cluster(&self) -> Vec<Rule<'a>> {
+        match self.what {
+            #[cfg(feature = "mcs")]
+            What::Exports {
+                identified: false, ..
+            } => vec![PROPERTY, UID],
+            _ => vec![IDENTITY],
+        }
     }
 }
