@@ -375,6 +375,12 @@ impl Engine {
             .collect()
     }
 
+    /// Whether any service of a registry is known.
+    pub(crate) fn knows_services(&self, id: &RegistryId) -> bool {
+        let state = self.slot(id).and_then(|slot| self.registries[slot].as_ref());
+        state.is_some_and(|state| state.records().next().is_some())
+    }
+
     /// Complete knowledge that is wanted of registries since the last call: to confirm a loss, or for a comparison. A
     /// listing is an answer where it begins after the wish was [taken](Wish::take).
     pub fn take_wishes(&mut self) -> Vec<(RegistryId, Wish)> {

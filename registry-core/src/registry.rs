@@ -195,6 +195,7 @@ struct Line {
     instance: InstanceId,
     ports: PortDefaults,
     meter: Arc<Meter>,
+    known: AtomicBool,
     wishes: Mutex<Vec<Pending>>,
     wake: Notify,
 }
@@ -222,6 +223,7 @@ impl Control {
             instance,
             ports,
             meter,
+            known: AtomicBool::new(false),
             wishes: Mutex::default(),
             wake: Notify::new(),
         }))
@@ -245,6 +247,17 @@ impl Control {
     /// Where the backend counts what it asks of its registry.
     pub fn meter(&self) -> &Meter {
         &self.0.meter
+    }
+
+    /// Whether services of the registry are known already: restored from disk, or told by an earlier watch. A backend that
+    /// can tell "nothing" from "nothing yet" only by waiting need not wait where nothing is at stake.
+    pub fn knows_services(&self) -> bool {
+        self.0.known.load(Ordering::Relaxed)
+    }
+
+    /// Says that services of the registry are known. The supervisor does; backends need it in their own tests.
+    pub fn set_known(&self) {
+        self.0.known.store(true, Ordering::Relaxed);
     }
 
     /// Resolves when complete knowledge of a scope is wanted. Cancel safe; wishes that nobody took yet are merged.

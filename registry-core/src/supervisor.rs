@@ -102,6 +102,7 @@ impl Supervisor {
             // A beginning is no success: a registry that always breaks off after it would be asked without a pause.
             let progress = |event: &Event| !matches!(event, Event::Degraded { .. } | Event::Init(_));
             let progress = batch.iter().any(progress);
+            let services = batch.iter().any(|event| matches!(event, Event::Apply { .. }));
             // Waiting for the answer keeps one batch of each registry under way: a busy one cannot fill the queue.
             let (applied, done) = oneshot::channel();
             let input = Input::Batch {
@@ -113,7 +114,11 @@ impl Supervisor {
             if self.inputs.send(input).await.is_err() {
                 return RegistryError::new(ErrorKind::Internal, "discovery was shut down");
             }
-            match done.await {
+            let done = done.await;
+            if services && matches!(done, Ok(Ok(()))) {
+                self.control.set_known();
+            }
+            match done {
                 Ok(Ok(())) if progress => backoff.reset(),
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error,

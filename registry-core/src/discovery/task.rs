@@ -287,6 +287,9 @@ impl Task {
             options.ports.clone(),
             meter.clone(),
         );
+        if self.engine.knows_services(&id) {
+            control.set_known();
+        }
         let supervisor = Supervisor {
             id: id.clone(),
             session: number,
