@@ -133,8 +133,8 @@ impl Fleet {
     ///
     /// Where a setting cannot be used, or none of `directory` and `secrets` is set; the message names the field.
     pub fn try_new(config: KubernetesConfig) -> Result<(Self, Members), Error> {
-        let services = |cluster| Arc::new(KubernetesRegistry::from(cluster)) as Arc<dyn ServiceRegistry>;
-        Self::of_registries(config, "", services)
+        let Make { kind, registry } = Make::services();
+        Self::of_registries(config, &kind, registry)
     }
 
     /// As [`try_new`](Self::try_new), with members that are made of the clusters by a function. `kind` stands for all
@@ -197,6 +197,16 @@ impl Fleet {
         };
         let shared = Arc::new(shared);
         (Self { shared }, members)
+    }
+}
+
+impl Make {
+    /// Registries of Services.
+    fn services() -> Self {
+        Self {
+            kind: String::new(),
+            registry: Box::new(|cluster| Arc::new(KubernetesRegistry::from(cluster))),
+        }
     }
 }
 

@@ -18,7 +18,11 @@ struct Table {
 
 impl Table {
     fn new(grace: Duration) -> Self {
-        let build = builder(&KubernetesConfig::default(), Some("/clusters".into()));
+        let build = builder(
+            &KubernetesConfig::default(),
+            Some("/clusters".into()),
+            Make::services(),
+        );
         Self {
             roll: Roll::new(grace, build),
             now: Instant::now(),
@@ -113,9 +117,15 @@ async fn a_fingerprint_covers_name_kubeconfig_and_settings_and_nothing_else() {
     let fingerprint = |config: &KubernetesConfig, base: &str, name: &str, text: &str| {
         let candidate = candidate(name, text);
         let kubeconfig = candidate.found.clone().unwrap();
-        member(config, Some(&base.into()), &candidate, &kubeconfig)
-            .unwrap()
-            .fingerprint
+        member(
+            config,
+            &Make::services(),
+            Some(&base.into()),
+            &candidate,
+            &kubeconfig,
+        )
+        .unwrap()
+        .fingerprint
     };
     let config = KubernetesConfig::default();
     let other = KubernetesConfig {

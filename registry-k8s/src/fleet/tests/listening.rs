@@ -251,7 +251,14 @@ async fn a_secret_may_not_reach_into_this_machine_and_a_file_may() {
     let candidate = directory::find(dir.path()).unwrap().remove(0);
     let file = candidate.found.clone().unwrap();
     let base = dir.path().to_owned();
-    member(&KubernetesConfig::default(), Some(&base), &candidate, &file).expect("the file is trusted");
+    member(
+        &KubernetesConfig::default(),
+        &Make::services(),
+        Some(&base),
+        &candidate,
+        &file,
+    )
+    .expect("the file is trusted");
 }
 
 /// An API server that has one page of Secrets, and whose watches say nothing.
