@@ -4,16 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, stream};
-use registry_core::{Control, ErrorKind, EventStream, RegistryError, duration};
-use tokio::time::timeout;
+use bytes::Bytes;
+use futures_util::stream;
+use registry_core::{Control, ErrorKind, EventStream, RegistryError};
 
 use crate::access::{ApiServer, Lease, Origin};
 use crate::config::KubernetesConfig;
 use crate::error::Error;
 use crate::session::Session;
-use crate::transport::{Ask, Class, Form, Transport};
+use crate::transport::{Ask, Class, Form, Transport, read_whole};
 use crate::view::View;
 use crate::watch::{self, Resource};
 
@@ -150,42 +149,17 @@ impl Cluster {
 
     /// The whole of a bounded answer.
     async fn read(&self, server: &Lease, path: String, form: Form) -> Result<Option<Bytes>, RegistryError> {
-        let patience = self.config.request_timeout;
         let ask = Ask {
-            path: path.clone(),
+            path,
             form,
             watch: false,
-            patience,
+            patience: self.config.request_timeout,
         };
-        let mut pieces = match server.get(ask).await {
-            Ok(pieces) => pieces,
-            Err(refusal) if refusal.class == Class::NotFound => return Ok(None),
-            Err(refusal) => return Err(refusal.error),
-        };
-        let asked = format!("GET {}{path}", server.base());
-        let mut body = BytesMut::new();
-        let read = async {
-            while let Some(piece) = pieces.next().await {
-                body.extend_from_slice(&piece?);
-                if body.len() > self.config.max_page_bytes {
-                    let most = self.config.max_page_bytes;
-                    let text = format!("{asked}: found more than {most} bytes, expected one object");
-                    return Err(RegistryError::new(ErrorKind::Limit, text));
-                }
-            }
-            Ok(())
-        };
-        match timeout(patience, read).await {
-            Ok(read) => read?,
-            Err(_) => {
-                let text = format!(
-                    "{asked}: the answer did not end within {}",
-                    duration::format(patience)
-                );
-                return Err(RegistryError::new(ErrorKind::Unreachable, text));
-            }
+        match read_whole(server, ask, self.config.max_page_bytes).await {
+            Ok(body) => Ok(Some(body)),
+            Err(refusal) if refusal.class == Class::NotFound => Ok(None),
+            Err(refusal) => Err(refusal.error),
         }
-        Ok(Some(body.freeze()))
     }
 }
 

@@ -8,10 +8,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::Stream;
-use registry_core::{ErrorKind, LONGEST_REST, RegistryError, async_trait, short};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use registry_core::{ErrorKind, LONGEST_REST, RegistryError, async_trait, duration, short};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 /// How objects are to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,31 @@ pub(crate) trait Transport: Send + Sync + fmt::Debug {
     fn connections(&self) -> u64 {
         0
     }
+}
+
+/// The whole of an answer that is no longer than that. Its body may take as long as its head.
+pub(crate) async fn read_whole(transport: &dyn Transport, ask: Ask, most: usize) -> Result<Bytes, Refusal> {
+    let (path, patience) = (ask.path.clone(), ask.patience);
+    let mut pieces = transport.get(ask).await?;
+    let asked = || format!("GET {}{path}", transport.base());
+    let mut body = BytesMut::new();
+    let read = async {
+        while let Some(piece) = pieces.next().await {
+            body.extend_from_slice(&piece?);
+            if body.len() > most {
+                let text = format!("{}: found more than {most} bytes, expected fewer", asked());
+                return Err(RegistryError::new(ErrorKind::Limit, text));
+            }
+        }
+        Ok(())
+    };
+    let read = timeout(patience, read).await.unwrap_or_else(|_| {
+        let length = duration::format(patience);
+        let text = format!("{}: the answer did not end within {length}", asked());
+        Err(RegistryError::new(ErrorKind::Unreachable, text))
+    });
+    read.map_err(Refusal::trouble)?;
+    Ok(body.freeze())
 }
 
 /// Why there was no answer.
