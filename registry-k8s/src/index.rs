@@ -1,14 +1,16 @@
 //! Services and slices of one cluster, joined to records. Synchronous, and without a clock of its own.
 //!
 //! ```text
-//!  Service ──────────────────────────────┐
+//!  ServiceExport, where exports are joined ─┐
+//!  Service, or ServiceImport ────────────┐  ▼
 //!  EndpointSlice ─▶ shelf ──┐            ▼
 //!  EndpointSlice ─▶ shelf ──┼─▶ places ─▶ EndpointSet ─▶ record
 //!  (what just left) shelf ──┘   one by one: what changed, and no more
 //!  Node ─▶ regions and zones
 //! ```
 //!
-//! Slices belong to services by label, whoever made them, and wait for a Service that is not there yet.
+//! Slices belong to services by label, whoever made them, and wait for a Service that is not there yet. Services and slices
+//! wait in the same way for an export.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -29,7 +31,7 @@ use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::nodes::Nodes;
-use self::service::{Object, Service, Tools, Until};
+use self::service::{Export, Object, Service, Tools, Until};
 use self::unread::Unread;
 use crate::{map, wire};
 
@@ -40,6 +42,22 @@ pub(crate) enum Kind {
     Slice,
     /// Metadata alone.
     Node,
+    /// A ServiceExport.
+    Export,
+    /// A ServiceImport, which takes the place of a Service.
+    Import,
+}
+
+/// Which objects make a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) enum Join {
+    /// A Service and its slices.
+    #[default]
+    Services,
+    /// A ServiceExport, and the Service of its name with its slices.
+    Exports,
+    /// A ServiceImport, and the slices that were imported for it.
+    Imports,
 }
 
 /// A kind of object in a namespace, or in all.
@@ -56,6 +74,20 @@ impl Kind {
             Self::Service => "Service",
             Self::Slice => "EndpointSlice",
             Self::Node => "Node",
+            Self::Export => "ServiceExport",
+            Self::Import => "ServiceImport",
+        }
+    }
+}
+
+impl Join {
+    /// The service that a slice with these labels belongs to; empty where it belongs to none. What was imported is none of
+    /// the cluster's own, whatever other labels it has.
+    fn owner<'a>(self, labels: &'a wire::Pairs<'_>) -> &'a str {
+        match self {
+            Self::Imports => labels.get(wire::IMPORTED_SERVICE_NAME),
+            Self::Services | Self::Exports if labels.has(wire::IMPORTED_SERVICE_NAME) => "",
+            Self::Services | Self::Exports => labels.get(wire::SERVICE_NAME),
         }
     }
 }
@@ -69,6 +101,7 @@ impl Part {
 /// Settings of the mapping.
 #[derive(Debug, Clone)]
 pub(crate) struct Mapping {
+    pub(crate) join: Join,
     pub(crate) cluster: Str,
     pub(crate) network: Str,
     pub(crate) fqdn: bool,
@@ -167,6 +200,11 @@ impl Index {
         }
     }
 
+    /// What it joins.
+    pub(crate) fn join(&self) -> Join {
+        self.mapping.join
+    }
+
     // === what is told ===
 
     /// A complete listing of the part begins; one under way is forgotten. What is applied from now on is true at once,
@@ -176,7 +214,9 @@ impl Index {
         let covered = self.namespaces.iter().filter(|(name, _)| part.covers(name));
         let mut covered = covered.map(|(_, namespace)| namespace);
         let again = match part.kind {
-            Kind::Service => covered.any(|namespace| !namespace.services.is_empty()),
+            Kind::Service | Kind::Export | Kind::Import => {
+                covered.any(|namespace| !namespace.services.is_empty())
+            }
             Kind::Slice => covered.any(|namespace| !namespace.owners.is_empty()),
             Kind::Node => !self.nodes.is_empty(),
         };
@@ -200,7 +240,8 @@ impl Index {
             return Ok(());
         }
         let outcome = match kind {
-            Kind::Service => self.apply_service(object, source),
+            Kind::Service | Kind::Import => self.apply_service(kind, object, source),
+            Kind::Export => self.apply_export(object, source),
             Kind::Slice => self.apply_slice(object, source, now),
             Kind::Node => self.apply_node(object),
         };
@@ -218,7 +259,8 @@ impl Index {
         let (namespace, name) = (&*metadata.namespace, &*metadata.name);
         self.unread.clear(kind, namespace, name);
         match kind {
-            Kind::Service => self.set_object(namespace, name, None, Source::Watched),
+            Kind::Service | Kind::Import => self.set_object(namespace, name, None, Source::Watched),
+            Kind::Export => self.set_export(namespace, name, None, Source::Watched),
             Kind::Slice => {
                 let until = self.until(namespace, Source::Watched, now);
                 self.drop_slice(namespace, name, until, Source::Watched);
@@ -257,10 +299,19 @@ impl Index {
             .cloned()
             .collect();
         match part.kind {
-            Kind::Service => {
+            Kind::Service | Kind::Import => {
                 for namespace in covered {
-                    for name in self.missing_services(&namespace, since) {
+                    for name in self.unseen(&namespace, since, |service| Some(service.object.as_ref()?.seen))
+                    {
                         self.set_object(&namespace, &name, None, Source::Listed);
+                    }
+                }
+            }
+            Kind::Export => {
+                for namespace in covered {
+                    for name in self.unseen(&namespace, since, |service| Some(service.export.as_ref()?.seen))
+                    {
+                        self.set_export(&namespace, &name, None, Source::Listed);
                     }
                 }
             }
@@ -387,14 +438,40 @@ impl Index {
     }
 
     fn set_object(&mut self, namespace: &str, name: &str, object: Option<Object>, source: Source) {
-        let (namespace, name) = (self.interner.text(namespace), self.interner.text(name));
-        if object.is_some() {
-            let held = self.namespaces.entry(namespace.clone()).or_default();
-            held.services.entry(name.clone()).or_default();
-        }
-        self.change(&namespace, &name, source, |service, tools| {
+        self.renew(namespace, name, object.is_some(), source, |service, tools| {
             service.set_object(object, tools)
         });
+    }
+
+    fn set_export(&mut self, namespace: &str, name: &str, export: Option<Export>, source: Source) {
+        self.renew(namespace, name, export.is_some(), source, |service, tools| {
+            service.set_export(export, tools)
+        });
+    }
+
+    /// Changes an object of a service, which need not be known where there is one now.
+    fn renew(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        is_there: bool,
+        source: Source,
+        change: impl FnOnce(&mut Service, &mut Tools<'_>) -> bool,
+    ) {
+        let (namespace, name) = (self.interner.text(namespace), self.interner.text(name));
+        if is_there {
+            self.enter(&namespace, &name);
+        }
+        self.change(&namespace, &name, source, change);
+    }
+
+    /// Makes room for a service.
+    fn enter(&mut self, namespace: &Str, name: &Str) -> &mut Namespace {
+        let join = self.mapping.join;
+        let held = self.namespaces.entry(namespace.clone()).or_default();
+        let new = || Service::new(join);
+        held.services.entry(name.clone()).or_insert_with(new);
+        held
     }
 
     fn drop_slice(&mut self, namespace: &str, name: &str, until: Until, source: Source) {
@@ -456,13 +533,11 @@ impl Index {
             .collect()
     }
 
-    fn missing_services(&self, namespace: &str, since: u64) -> Vec<Str> {
+    /// Services of which something was not seen since then.
+    fn unseen(&self, namespace: &str, since: u64, seen: impl Fn(&Service) -> Option<u64>) -> Vec<Str> {
         let held = self.namespaces.get(namespace);
         let services = held.into_iter().flat_map(|held| &held.services);
-        let missing = services.filter(|(_, service)| {
-            let object = service.object.as_ref();
-            object.is_some_and(|object| object.seen < since)
-        });
+        let missing = services.filter(|(_, service)| seen(service).is_some_and(|seen| seen < since));
         missing.map(|(name, _)| name.clone()).collect()
     }
 

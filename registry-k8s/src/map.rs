@@ -1,7 +1,8 @@
 //! From objects of Kubernetes to the model: pure functions. Conditions become health right here; the rest is in
-//! [`endpoints`], [`ports`] and [`service`].
+//! [`endpoints`], [`export`], [`ports`] and [`service`].
 
 pub(crate) mod endpoints;
+pub(crate) mod export;
 pub(crate) mod ports;
 pub(crate) mod service;
 pub(crate) mod text;

@@ -4,17 +4,21 @@
 //!  namespaces (by label) ──▶ which fields there are
 //!  nodes ─────────┐
 //!  services ──────┼─ Told ─▶ Index ─ Change ─▶ events
-//!  slices ────────┘
+//!  slices ────────┤
+//!  exports ───────┘
+//!     ▲
+//!  which version of their API is served
 //! ```
 //!
-//! A *field* is what one pair of watches covers, services and slices: all namespaces, or one of them. Its events have the
-//! scope of the registry or of the namespace's group. A field is *open* once both halves were listed: before that what is
-//! known of it is half of the truth, and nobody is told.
+//! A *field* is what one set of watches covers, of services, slices and whatever else the [view](View) takes: all namespaces,
+//! or one of them. Its events have the scope of the registry or of the namespace's group. A field is *open* once all of that
+//! was listed: before that what is known of it is part of the truth, and nobody is told.
 
 mod fields;
 mod identity;
 mod namespaces;
-mod parts;
+pub(crate) mod offered;
+pub(crate) mod parts;
 #[cfg(test)]
 mod tests;
 mod troubles;
@@ -28,13 +32,15 @@ use registry_core::{Control, ErrorKind, Event, RegistryError, Resync, Scope, Ser
 use tokio::time::Instant;
 
 use crate::config::KubernetesConfig;
-use crate::index::{Change, Index, Kind, Mapping, Part, Source, Unreadable};
+use crate::index::{Change, Index, Join, Kind, Mapping, Part, Source, Unreadable};
 use crate::transport::Transport;
 use crate::view::View;
 use crate::watch::{Manner, Told};
+use crate::wire;
 use fields::Fields;
 use identity::Identity;
 use namespaces::Namespaces;
+use offered::{Offered, Word};
 use parts::{Parts, Running, Step, Subject};
 use troubles::Troubles;
 
@@ -50,6 +56,8 @@ pub(crate) struct Session {
     running: FuturesUnordered<Running>,
     fields: Fields,
     identity: Identity,
+    /// Set where definitions have to be there for what is watched.
+    offered: Option<Offered>,
     troubles: Troubles,
     /// A scope of which somebody wants complete knowledge, and what was not listed since.
     wish: Option<(Scope, BTreeSet<Subject>)>,
@@ -67,12 +75,14 @@ impl Session {
     /// A session; it asks for nothing before it is polled.
     pub(crate) fn new(
         config: &KubernetesConfig,
-        _view: &View,
+        view: &View,
         cluster: &str,
         transport: Arc<dyn Transport>,
         control: Control,
     ) -> Self {
+        let join = view.join();
         let mapping = Mapping {
+            join,
             cluster: cluster.into(),
             network: config.network.as_str().into(),
             fqdn: config.fqdn,
@@ -87,9 +97,14 @@ impl Session {
             max_page_bytes: config.max_page_bytes,
             max_object_bytes: config.max_object_bytes,
         };
+        let offered = view.wanted(config).map(|wanted| {
+            let (patience, term) = (config.request_timeout, config.watch_timeout);
+            Offered::new(transport.clone(), control.clone(), wanted, patience, term)
+        });
         let mut session = Self {
+            offered,
             identity: Identity::new(transport.clone(), config.request_timeout),
-            parts: Parts::new(transport, manner, control.clone()),
+            parts: Parts::new(transport, manner, control.clone(), join),
             index: Index::new(mapping),
             running: FuturesUnordered::new(),
             namespaces: Namespaces::new(config),
@@ -102,7 +117,8 @@ impl Session {
             batch: Vec::new(),
             control,
         };
-        if config.nodes {
+        // The nodes of imported endpoints are those of other clusters.
+        if config.nodes && join != Join::Imports {
             session.start(Subject::Nodes, None);
         }
         if let Some(selector) = session.namespaces.selector().map(str::to_owned) {
@@ -124,6 +140,7 @@ impl Session {
             };
             tokio::select! {
                 Some(step) = self.running.next() => self.take_in(step),
+                word = offered(&mut self.offered) => self.offered(word),
                 (before, after) = self.identity.changed() => self.swapped(before.as_ref(), &after),
                 // One after the other: a listing that each wish began anew would never end, and one that began before a
                 // wish was taken does not answer it.
@@ -152,10 +169,24 @@ impl Session {
     }
 
     fn start_fields(&mut self) {
+        let slices = match self.join() {
+            Join::Imports => Some(wire::IMPORTED_SERVICE_NAME.to_owned()),
+            Join::Services | Join::Exports => None,
+        };
         for field in self.namespaces.fields() {
-            self.start(Subject::Services(field.clone()), None);
-            self.start(Subject::Slices(field), None);
+            for subject in self.parts.of_field(&field) {
+                if subject.is_custom() && !self.parts.is_watched(&subject) && self.parts.api().is_none() {
+                    // Whether there is nothing of it is to be said of this field as well.
+                    self.offered.iter_mut().for_each(Offered::ask_again);
+                }
+                let selector = slices.clone().filter(|_| matches!(subject, Subject::Slices(_)));
+                self.start(subject, selector);
+            }
         }
+    }
+
+    fn join(&self) -> Join {
+        self.index.join()
     }
 
     // === what feeds say ===
@@ -164,24 +195,31 @@ impl Session {
         let subject = step.subject.clone();
         let told = std::mem::take(&mut step.told);
         let Some(running) = self.parts.go_on(step) else {
-            // Its namespace is not watched any more.
+            // Its namespace is not watched any more, or there is another feed of it.
             self.troubles.end(&subject);
             return;
         };
         self.running.push(running);
-        for word in &told {
-            self.parts.note(&subject, word);
+        self.hear(&subject, &told);
+    }
+
+    fn hear(&mut self, subject: &Subject, told: &[Told]) {
+        for word in told {
+            self.parts.note(subject, word);
             match word {
                 Told::Failed(error) => {
                     self.identity.doubt();
-                    self.failed(&subject, error);
+                    self.doubt(subject, error);
+                    self.failed(subject, error);
                 }
                 Told::Skipped(what) => {
                     tracing::warn!(registry = %self.control.registry(), "passed over: {what}");
                 }
                 Told::Complete | Told::Confirmed => {
                     self.identity.answers();
-                    self.troubles.end(&subject);
+                    self.troubles.end(subject);
+                    let offered = self.offered.iter_mut().filter(|_| subject.is_custom());
+                    offered.for_each(Offered::answers);
                 }
                 Told::Begin | Told::Listed(_) | Told::Changed(_) | Told::Removed(_) => {}
             }
@@ -192,7 +230,60 @@ impl Session {
             if matches!(word, Told::Complete)
                 && let Some((_, missing)) = &mut self.wish
             {
-                missing.remove(&subject);
+                missing.remove(subject);
+            }
+        }
+    }
+
+    /// A list that is not there may be somewhere else.
+    fn doubt(&mut self, subject: &Subject, error: &Arc<RegistryError>) {
+        if subject.is_custom() && error.kind() == ErrorKind::Configuration {
+            self.offered.iter_mut().for_each(Offered::doubt);
+        }
+    }
+
+    /// Takes in where exports or imports are.
+    fn offered(&mut self, word: Word) {
+        let registry = self.control.registry();
+        let custom: Vec<Subject> = self
+            .parts
+            .subjects()
+            .filter(|subject| subject.is_custom())
+            .cloned()
+            .collect();
+        match word {
+            Word::Served(api) if self.parts.api() == Some(&api) => {
+                // What was said not to be there is.
+                let lists = |subject: &Subject| subject.is_custom() && self.parts.is_missing(subject);
+                self.parts.list_again(lists);
+            }
+            Word::Served(api) => {
+                tracing::info!(%registry, path = api.path(), "reading what is served there");
+                self.parts.set_api(Some(api));
+                for subject in custom {
+                    // What the feed of another version said stays: the new one lists all of it again.
+                    self.parts.end(&subject);
+                    self.start(subject, None);
+                }
+            }
+            Word::Absent => {
+                if self.parts.api().is_some() {
+                    tracing::warn!(%registry, "what was read is not served any more");
+                }
+                self.parts.set_api(None);
+                for subject in custom {
+                    self.parts.end(&subject);
+                    self.hear(&subject, &[Told::Begin, Told::Complete]);
+                }
+            }
+            // Where there are feeds these say what can be read.
+            Word::Failed(error) if self.parts.api().is_some() => {
+                tracing::debug!(%registry, error = error.report(), "which versions are served is not known");
+            }
+            Word::Failed(error) => {
+                for subject in custom {
+                    self.hear(&subject, &[Told::Failed(error.clone())]);
+                }
             }
         }
     }
@@ -279,6 +370,7 @@ impl Session {
             ),
         }
         self.parts.list_again(|_| true);
+        self.offered.iter_mut().for_each(Offered::ask_again);
     }
 
     fn grant(&mut self, Resync { scope, .. }: Resync) {
@@ -295,6 +387,9 @@ impl Session {
             .cloned()
             .collect();
         self.parts.list_again(|subject| missing.contains(subject));
+        if missing.iter().any(|subject| self.parts.is_idle(subject)) {
+            self.offered.iter_mut().for_each(Offered::ask_again);
+        }
         self.wish = Some((scope, missing));
     }
 
@@ -358,11 +453,18 @@ impl Session {
 
     /// What an operator should know beyond errors.
     fn note(&self) -> Option<String> {
-        let error = self.parts.error(&Subject::Nodes)?;
-        Some(format!(
-            "regions and zones of nodes may be missing or out of date: {}",
-            error.report()
-        ))
+        let nodes = self.parts.error(&Subject::Nodes).map(|error| {
+            format!(
+                "regions and zones of nodes may be missing or out of date: {}",
+                error.report()
+            )
+        });
+        let absent = self
+            .parts
+            .is_absent()
+            .then(|| self.offered.as_ref().map(Offered::absence));
+        let notes: Vec<String> = absent.flatten().into_iter().chain(nodes).collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
     }
 
     /// True where all is known that is worth waiting for.
@@ -510,6 +612,14 @@ impl Session {
         for scope in self.fields.confirmed(namespaces, &fields, Instant::now()) {
             self.batch.push(Event::Confirmed(scope));
         }
+    }
+}
+
+/// What is known next of where exports or imports are, where there may be such.
+async fn offered(offered: &mut Option<Offered>) -> Word {
+    match offered {
+        Some(offered) => offered.word().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,5 +1,10 @@
 //! What of a cluster counts as a service.
 
+use crate::config::KubernetesConfig;
+use crate::index::Join;
+use crate::session::offered::Wanted;
+use crate::session::parts::{EXPORTS, IMPORTS};
+
 /// Which objects of a cluster are joined to services. What belongs to a service is told by labels of EndpointSlices in
 /// each case; everything else, from health to localities, is the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,6 +22,31 @@ pub enum View {
     /// What the cluster has of its clusterset: its ServiceImports, joined with the slices that were imported for them.
     /// An endpoint is in the cluster that its slice names as its source.
     Imports(McsApi),
+}
+
+impl View {
+    /// What it joins.
+    pub(crate) fn join(&self) -> Join {
+        match self {
+            Self::Services => Join::Services,
+            Self::Exports(_) => Join::Exports,
+            Self::Imports(_) => Join::Imports,
+        }
+    }
+
+    /// What a definition has to be there for.
+    pub(crate) fn wanted(&self, config: &KubernetesConfig) -> Option<Wanted> {
+        let (api, plural) = match self {
+            Self::Services => return None,
+            Self::Exports(api) => (api, EXPORTS),
+            Self::Imports(api) => (api, IMPORTS),
+        };
+        Some(Wanted {
+            groups: api.groups.clone(),
+            plural,
+            namespace: config.namespaces.first().cloned(),
+        })
+    }
 }
 
 /// Where the objects of Multi-Cluster Services are found.

@@ -108,6 +108,11 @@ pub(crate) fn first(resource: &Resource) -> String {
     query::page(resource, 1, None)
 }
 
+/// What a role has to allow for this to be watched.
+pub(crate) fn needed_role(resource: &Resource) -> String {
+    query::needed_role(resource)
+}
+
 /// Whether the body of an answer is a list, as its first page or as a whole: not another document, and not half of one.
 pub(crate) fn is_list(asked: &str, body: &Bytes) -> Result<(), RegistryError> {
     page::parse(asked, body)

@@ -1,5 +1,6 @@
-//! What an API server sends of Services, EndpointSlices and Nodes, as far as we use it. Everything else, managed fields
-//! first of all, is skipped where it stands; texts are borrowed from what was received.
+//! What an API server sends of Services, EndpointSlices, Nodes, and the exports and imports of Multi-Cluster Services, as
+//! far as we use it. Everything else, managed fields first of all, is skipped where it stands; texts are borrowed from what
+//! was received.
 //!
 //! Whatever the API allows to be left out may be `null` as well: servers written in Go send both.
 
@@ -9,7 +10,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 
 use registry_core::short;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, de};
 
 /// A text; `null` is the empty one.
@@ -50,10 +51,14 @@ pub(crate) struct Head<M> {
     pub(crate) metadata: M,
 }
 
-/// Metadata of an object that is read whole.
+/// Metadata of an object that is read whole. Owners are skipped unless they are asked for: every slice has one.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(crate) struct Metadata<'a> {
+#[serde(
+    default,
+    rename_all = "camelCase",
+    bound(deserialize = "O: Default + Deserialize<'de>")
+)]
+pub(crate) struct Metadata<'a, O = IgnoredAny> {
     #[serde(borrow)]
     pub(crate) namespace: Text<'a>,
     #[serde(borrow)]
@@ -68,7 +73,12 @@ pub(crate) struct Metadata<'a> {
     pub(crate) labels: Pairs<'a>,
     #[serde(borrow)]
     pub(crate) annotations: Annotations<'a>,
+    pub(crate) owner_references: O,
 }
+
+/// Whether an object is owned by a ServiceImport of any group: then an implementation of Multi-Cluster Services derived it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Derived(pub(crate) bool);
 
 /// Keys and texts in the order in which they came; `null` is none.
 #[derive(Debug, Default)]
@@ -83,12 +93,12 @@ pub(crate) struct Annotations<'a> {
     pub(crate) topology_mode: Text<'a>,
 }
 
-/// A Service.
+/// A Service, or a ServiceImport, which says the same things by the same names where it says them at all.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Service<'a> {
     #[serde(borrow)]
-    pub(crate) metadata: Metadata<'a>,
+    pub(crate) metadata: Metadata<'a, Derived>,
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub(crate) spec: ServiceSpec<'a>,
     #[serde(borrow, deserialize_with = "null_is_default")]
@@ -102,7 +112,13 @@ pub(crate) struct ServiceSpec<'a> {
     pub(crate) kind: Text<'a>,
     #[serde(borrow, rename = "clusterIP")]
     pub(crate) cluster_ip: Text<'a>,
-    #[serde(borrow, rename = "clusterIPs", deserialize_with = "null_is_default")]
+    /// Called `ips` in ServiceImports.
+    #[serde(
+        borrow,
+        rename = "clusterIPs",
+        alias = "ips",
+        deserialize_with = "null_is_default"
+    )]
     pub(crate) cluster_ips: Vec<Text<'a>>,
     #[serde(borrow, rename = "externalIPs", deserialize_with = "null_is_default")]
     pub(crate) external_ips: Vec<Text<'a>>,
@@ -168,6 +184,16 @@ pub(crate) enum Protocol {
 pub(crate) struct ServiceStatus<'a> {
     #[serde(borrow, deserialize_with = "null_is_default")]
     pub(crate) load_balancer: LoadBalancer<'a>,
+    /// Of ServiceImports: the clusters that export it.
+    #[serde(borrow, deserialize_with = "null_is_default")]
+    pub(crate) clusters: Vec<SourceCluster<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SourceCluster<'a> {
+    #[serde(borrow)]
+    pub(crate) cluster: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -186,6 +212,25 @@ pub(crate) struct Ingress<'a> {
     pub(crate) hostname: Text<'a>,
     #[serde(borrow)]
     pub(crate) ip_mode: Text<'a>,
+}
+
+/// A ServiceExport.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Export<'a> {
+    #[serde(borrow)]
+    pub(crate) metadata: Metadata<'a>,
+    #[serde(borrow, deserialize_with = "null_is_default")]
+    pub(crate) spec: ExportSpec<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ExportSpec<'a> {
+    #[serde(borrow)]
+    pub(crate) exported_labels: Pairs<'a>,
+    #[serde(borrow)]
+    pub(crate) exported_annotations: Pairs<'a>,
 }
 
 /// An EndpointSlice.
@@ -317,6 +362,12 @@ pub(crate) struct First<'a>(pub(crate) Text<'a>);
 /// The label by which a slice belongs to a service.
 pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
+/// The label by which a slice belongs to the import of a service from other clusters. It may have the other label as well.
+pub(crate) const IMPORTED_SERVICE_NAME: &str = "multicluster.kubernetes.io/service-name";
+
+/// The label that names the cluster that the endpoints of an imported slice are in.
+pub(crate) const SOURCE_CLUSTER: &str = "multicluster.kubernetes.io/source-cluster";
+
 fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -365,17 +416,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 // === impl Lenient ===
 
 impl Lenient<'_> {
-    /// The service that a slice with these labels belongs to; empty where that cannot be told.
-    pub(crate) fn service(&self) -> String {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Owner<'a> {
-            #[serde(borrow, rename = "kubernetes.io/service-name")]
-            service: Text<'a>,
-        }
+    /// The labels; none where they cannot be read.
+    pub(crate) fn labels(&self) -> Pairs<'_> {
         let labels = self.labels.map(|labels| labels.get());
-        let owner: Option<Owner<'_>> = labels.and_then(|labels| serde_json::from_str(labels).ok());
-        owner.map(|owner| owner.service.to_string()).unwrap_or_default()
+        labels
+            .and_then(|labels| serde_json::from_str(labels).ok())
+            .unwrap_or_default()
     }
 }
 
@@ -386,6 +432,11 @@ impl<'a> Pairs<'a> {
     pub(crate) fn get(&self, key: &str) -> &str {
         let found = self.0.iter().find(|(held, _)| **held == *key);
         found.map_or("", |(_, value)| value)
+    }
+
+    /// Whether there is such a key, whatever its text.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(held, _)| **held == *key)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(Text<'a>, Text<'a>)> {
@@ -440,6 +491,43 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
     }
 }
 
+// === impl Derived ===
+
+impl<'de> Deserialize<'de> for Derived {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Owner<'a> {
+            #[serde(borrow)]
+            kind: Text<'a>,
+        }
+
+        struct Look;
+
+        impl<'de> Visitor<'de> for Look {
+            type Value = Derived;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of owners")
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Derived, A::Error> {
+                let mut derived = false;
+                while let Some(owner) = list.next_element::<Owner<'de>>()? {
+                    derived |= &*owner.kind == "ServiceImport";
+                }
+                Ok(Derived(derived))
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Derived, E> {
+                Ok(Derived::default())
+            }
+        }
+
+        deserializer.deserialize_any(Look)
+    }
+}
+
 // === impl First ===
 
 impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
@@ -455,7 +543,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
 
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
                 let first = list.next_element()?.unwrap_or_default();
-                while list.next_element::<de::IgnoredAny>()?.is_some() {}
+                while list.next_element::<IgnoredAny>()?.is_some() {}
                 Ok(First(first))
             }
 

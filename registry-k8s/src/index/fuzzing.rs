@@ -6,12 +6,13 @@ use registry_core::fuzzing::{check_error, check_record};
 use registry_core::{PortDefaults, ServiceRecord};
 use tokio::time::Instant;
 
-use super::{Change, Index, Kind, Mapping, Part, Source};
+use super::{Change, Index, Join, Kind, Mapping, Part, Source};
 
 const KINDS: [Kind; 3] = [Kind::Service, Kind::Slice, Kind::Node];
 
 fn index(removal_delay: Duration) -> Index {
     Index::new(Mapping {
+        join: Join::Services,
         cluster: "a".into(),
         network: "n".into(),
         fqdn: true,

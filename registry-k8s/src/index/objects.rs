@@ -7,9 +7,9 @@ use registry_core::{ErrorKind, RegistryError, ServiceId, Str, short};
 use tokio::time::Instant;
 
 use super::locality::is_plain;
-use super::service::{Object, Service, Slice, Until};
+use super::service::{Export, Object, Service, Slice, Until};
 use super::shelf::Shelf;
-use super::{Index, Kind, Listing, Part, Source, Unreadable, Version};
+use super::{Index, Join, Kind, Listing, Part, Source, Unreadable, Version};
 use crate::map::endpoints::Surroundings;
 use crate::{map, wire};
 
@@ -52,9 +52,13 @@ impl Index {
     fn held(&mut self, kind: Kind, namespace: &str, name: &str) -> Option<(Version, &mut u64)> {
         let namespace = self.namespaces.get_mut(namespace)?;
         match kind {
-            Kind::Service => {
+            Kind::Service | Kind::Import => {
                 let object = namespace.services.get_mut(name)?.object.as_mut()?;
                 Some((object.version, &mut object.seen))
+            }
+            Kind::Export => {
+                let export = namespace.services.get_mut(name)?.export.as_mut()?;
+                Some((export.version, &mut export.seen))
             }
             Kind::Slice => {
                 let owner = namespace.owners.get(name)?;
@@ -65,14 +69,19 @@ impl Index {
         }
     }
 
-    pub(super) fn apply_service(&mut self, object: &[u8], source: Source) -> Result<(), String> {
+    pub(super) fn apply_service(&mut self, kind: Kind, object: &[u8], source: Source) -> Result<(), String> {
         let read = wire::named::<wire::Service<'_>>(object, |read| &read.metadata.name);
         let service = read.map_err(|error| error.to_string())?;
         let metadata = &service.metadata;
         let (namespace, name) = (&*metadata.namespace, &*metadata.name);
-        self.unread.clear(Kind::Service, namespace, name);
+        self.unread.clear(kind, namespace, name);
+        if kind == Kind::Service && metadata.owner_references.0 {
+            // An import in another form: no service of this cluster.
+            self.set_object(namespace, name, None, source);
+            return Ok(());
+        }
         let version = Version::of(&metadata.uid, &metadata.resource_version);
-        if self.see(Kind::Service, namespace, name, version) {
+        if self.see(kind, namespace, name, version) {
             return Ok(());
         }
         let mapped = map::service::service(&service, &self.mapping, &mut self.interner);
@@ -87,6 +96,27 @@ impl Index {
         Ok(())
     }
 
+    pub(super) fn apply_export(&mut self, object: &[u8], source: Source) -> Result<(), String> {
+        let read = wire::named::<wire::Export<'_>>(object, |read| &read.metadata.name);
+        let export = read.map_err(|error| error.to_string())?;
+        let metadata = &export.metadata;
+        let (namespace, name) = (&*metadata.namespace, &*metadata.name);
+        self.unread.clear(Kind::Export, namespace, name);
+        let version = Version::of(&metadata.uid, &metadata.resource_version);
+        if self.see(Kind::Export, namespace, name, version) {
+            return Ok(());
+        }
+        let said = map::export::export(&export, &self.mapping, &mut self.interner);
+        let export = Export {
+            version,
+            seen: self.now_seen,
+            said,
+            joined: None,
+        };
+        self.set_export(namespace, name, Some(export), source);
+        Ok(())
+    }
+
     pub(super) fn apply_slice(&mut self, object: &[u8], source: Source, now: Instant) -> Result<(), String> {
         let read = wire::named::<wire::Slice<'_>>(object, |read| &read.metadata.name);
         let slice = read.map_err(|error| error.to_string())?;
@@ -98,7 +128,7 @@ impl Index {
             return Ok(());
         }
         let until = self.until(namespace, source, now);
-        let owner = metadata.labels.get(wire::SERVICE_NAME);
+        let owner = self.mapping.join.owner(&metadata.labels);
         if owner.is_empty() {
             self.unread.clear(Kind::Slice, namespace, name);
             self.drop_slice(namespace, name, until, source);
@@ -115,9 +145,8 @@ impl Index {
         }
         let (slice_name, owner) = (mapped.name.clone(), self.interner.text(owner));
         let namespace = self.interner.text(namespace);
-        let held = self.namespaces.entry(namespace.clone()).or_default();
+        let held = self.enter(&namespace, &owner);
         held.owners.insert(slice_name.clone(), owner.clone());
-        held.services.entry(owner.clone()).or_default();
         self.change(&namespace, &owner, source, |service, tools| {
             service.set_slice(&slice_name, Some(mapped), until, tools)
         });
@@ -142,8 +171,13 @@ impl Index {
         let service = held.and_then(|held| held.services.get(owner));
         let old = service.and_then(|service| service.slice(&metadata.name));
         let ports = map::ports::of_slice(&slice.ports, &self.mapping.ports, &mut self.interner);
+        let cluster = match self.mapping.join {
+            Join::Imports => self.interner.text(metadata.labels.get(wire::SOURCE_CLUSTER)),
+            Join::Services | Join::Exports => self.mapping.cluster.clone(),
+        };
         let surroundings = Surroundings {
             mapping: &self.mapping,
+            cluster: &cluster,
             headless: service.is_some_and(Service::is_headless),
             nodes: &|name| self.nodes.place(name),
         };
@@ -194,8 +228,8 @@ impl Index {
         };
         let (namespace, name) = (&*metadata.namespace, &*metadata.name);
         let owner = match kind {
-            Kind::Service => name.to_owned(),
-            Kind::Slice => metadata.service(),
+            Kind::Service | Kind::Export | Kind::Import => name.to_owned(),
+            Kind::Slice => self.mapping.join.owner(&metadata.labels()).to_owned(),
             Kind::Node => String::new(),
         };
         let held = self.namespaces.get(namespace);
@@ -206,7 +240,7 @@ impl Index {
         let seen = self.now_seen;
         match kind {
             Kind::Node => self.nodes.keep(name, seen),
-            Kind::Service | Kind::Slice => {
+            Kind::Service | Kind::Slice | Kind::Export | Kind::Import => {
                 if let Some((_, held)) = self.held(kind, namespace, name) {
                     *held = seen;
                 }

@@ -1,4 +1,5 @@
-//! One service: its Service object, its slices, and the set of endpoints that they come to, changed place by place.
+//! One service: its Service object (or what takes its place), its export where there has to be one, its slices, and the
+//! set of endpoints that they come to, changed place by place.
 //!
 //! A change begins with the addresses that it touches. The ids at those, before and after, are all that can change; what
 //! these come to is worked out before and after, and the difference goes into the set.
@@ -12,18 +13,20 @@ use registry_core::{
 };
 use tokio::time::Instant;
 
-use super::Version;
 use super::resolve::{self, Accepted, Candidate, Source};
 use super::shelf::{Shelf, takes_place};
+use super::{Join, Version};
 use crate::map;
 use crate::map::endpoints::SaidPlace;
 use crate::map::ports::SlicePort;
 use crate::map::service::Terms;
 
 /// One service, as far as it is known: by its Service, by its slices, or both.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Service {
+    join: Join,
     pub(super) object: Option<Object>,
+    pub(super) export: Option<Export>,
     /// In the order of their names.
     slices: Vec<Slice>,
     /// What no slice says any more, and stays for a while.
@@ -31,6 +34,8 @@ pub(super) struct Service {
     /// Addresses of which several things are said.
     contested: BTreeSet<Address>,
     endpoints: EndpointSet,
+    /// The endpoints are what stands for them as long as there is no slice.
+    stands_in: bool,
     /// What was last told of it.
     pub(super) taken: Option<ServiceRecord>,
     /// It lost something that nobody announced since that.
@@ -38,15 +43,28 @@ pub(super) struct Service {
     pub(super) dirty: bool,
 }
 
-/// A Service object.
+/// A Service, or a ServiceImport.
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) version: Version,
     /// The listing in which it was last seen.
     pub(super) seen: u64,
+    /// With the ports of its slices, unless it takes an export to make it a service.
     pub(super) meta: Arc<ServiceMeta>,
     pub(super) ports: Box<[ServicePort]>,
     pub(super) terms: Terms,
+}
+
+/// A ServiceExport.
+#[derive(Debug)]
+pub(super) struct Export {
+    pub(super) version: Version,
+    /// The listing in which it was last seen.
+    pub(super) seen: u64,
+    /// What it says itself.
+    pub(super) said: Arc<ServiceMeta>,
+    /// What it and the Service come to, with the ports of its slices; none before that is worked out.
+    pub(super) joined: Option<Arc<ServiceMeta>>,
 }
 
 /// A slice.
@@ -118,33 +136,57 @@ impl Key {
     }
 }
 
-/// Pods that were said just now, by name: of two pods of one name only one lives at a time.
-struct Successors<'a>(HashMap<&'a str, &'a str>);
+/// Pods that were said just now, by cluster and name: of two pods of one name only one lives at a time.
+struct Successors<'a>(HashMap<(&'a str, &'a str), &'a str>);
 
 impl<'a> Successors<'a> {
     fn of(new: &'a [Arc<Endpoint>]) -> Self {
-        let ids = new.iter().map(|endpoint| endpoint.id());
         Self(
-            ids.filter_map(|id| Some((map::endpoints::pod_of(id)?, id)))
+            new.iter()
+                .filter_map(|endpoint| Some((pod(endpoint)?, endpoint.id())))
                 .collect(),
         )
     }
 
     /// True where another pod has the name of this one.
     fn replace(&self, held: &Endpoint) -> bool {
-        let pod = map::endpoints::pod_of(held.id());
-        pod.and_then(|pod| self.0.get(pod))
+        pod(held)
+            .and_then(|pod| self.0.get(&pod))
             .is_some_and(|id| *id != held.id())
     }
+}
+
+/// The pod that an endpoint is: its cluster and its name.
+fn pod(endpoint: &Endpoint) -> Option<(&str, &str)> {
+    Some((endpoint.cluster(), map::endpoints::pod_of(endpoint.id())?))
 }
 
 impl Service {
     // === what is known ===
 
-    /// The full state; none where there is no Service object.
+    pub(super) fn new(join: Join) -> Self {
+        Self {
+            join,
+            object: None,
+            export: None,
+            slices: Vec::new(),
+            leaving: Vec::new(),
+            contested: BTreeSet::new(),
+            endpoints: EndpointSet::default(),
+            stands_in: false,
+            taken: None,
+            absent: false,
+            dirty: false,
+        }
+    }
+
+    /// The full state; none where there is no Service object, or no export of it.
     pub(super) fn record(&self) -> Option<ServiceRecord> {
-        let object = self.object.as_ref()?;
-        Some(ServiceRecord::new(object.meta.clone(), self.endpoints.clone()))
+        let meta = match self.join {
+            Join::Services | Join::Imports => &self.object.as_ref()?.meta,
+            Join::Exports => self.export.as_ref()?.joined.as_ref()?,
+        };
+        Some(ServiceRecord::new(meta.clone(), self.endpoints.clone()))
     }
 
     pub(super) fn slice(&self, name: &str) -> Option<&Slice> {
@@ -163,9 +205,17 @@ impl Service {
         matches!(self.terms(), Some(Terms::Slices { headless: true, .. }))
     }
 
+    /// There is what makes it a service.
+    fn is_there(&self) -> bool {
+        match self.join {
+            Join::Services | Join::Imports => self.object.is_some(),
+            Join::Exports => self.export.is_some(),
+        }
+    }
+
     /// True where nothing is known or owed to anybody.
     pub(super) fn is_void(&self) -> bool {
-        self.object.is_none() && self.slices.is_empty() && self.taken.is_none()
+        self.object.is_none() && self.export.is_none() && self.slices.is_empty() && self.taken.is_none()
     }
 
     /// When something goes.
@@ -186,8 +236,13 @@ impl Service {
             .binary_search_by(|slice| slice.name.as_str().cmp(name))
     }
 
+    /// On what terms it has endpoints; none where it has none at all.
     fn terms(&self) -> Option<&Terms> {
-        self.object.as_ref().map(|object| &object.terms)
+        let terms = &self.object.as_ref()?.terms;
+        match (self.join, &self.export, terms) {
+            (Join::Exports, None, _) | (Join::Exports, _, Terms::External(_)) => None,
+            _ => Some(terms),
+        }
     }
 
     /// Slices count.
@@ -201,8 +256,10 @@ impl Service {
 
     /// What was told is the same as what is: it goes on with those allocations.
     pub(super) fn settle(&mut self, record: &ServiceRecord) {
-        if let Some(object) = &mut self.object {
-            object.meta = record.meta().clone();
+        match (self.join, &mut self.object, &mut self.export) {
+            (Join::Services | Join::Imports, Some(object), _) => object.meta = record.meta().clone(),
+            (Join::Exports, _, Some(export)) => export.joined = Some(record.meta().clone()),
+            _ => {}
         }
         self.endpoints = record.endpoints().clone();
     }
@@ -211,11 +268,24 @@ impl Service {
 
     /// The Service is like this now, or is no more.
     pub(super) fn set_object(&mut self, object: Option<Object>, tools: &mut Tools<'_>) -> bool {
+        self.renew(tools, |service| {
+            service.object = object;
+            if let Some(export) = &mut service.export {
+                export.joined = None;
+            }
+        })
+    }
+
+    /// The export is like this now, or is no more.
+    pub(super) fn set_export(&mut self, export: Option<Export>, tools: &mut Tools<'_>) -> bool {
+        self.renew(tools, |service| service.export = export)
+    }
+
+    fn renew(&mut self, tools: &mut Tools<'_>, set: impl FnOnce(&mut Self)) -> bool {
         let was_headless = self.is_headless();
-        let (before, after) = (self.terms(), object.as_ref().map(|object| &object.terms));
-        let same_terms = before == after && self.object.is_some();
-        let removed = self.object.is_some() && object.is_none();
-        self.object = object;
+        let terms = self.terms().cloned();
+        let was_there = self.is_there();
+        set(self);
         if self.is_headless() != was_headless {
             self.name_endpoints(tools);
         }
@@ -223,9 +293,10 @@ impl Service {
             self.leaving.clear();
         }
         self.complete_ports(tools);
-        let slices_as_before = same_terms && self.counts_slices();
+        // What is outside may have other ports even where its terms are the same.
+        let slices_as_before = terms.as_ref() == self.terms() && self.counts_slices();
         let lost = !slices_as_before && self.rebuild(tools);
-        lost || removed
+        lost || (was_there && !self.is_there())
     }
 
     /// A slice is like this now, or is no more.
@@ -286,7 +357,7 @@ impl Service {
         if ports_change || had_leaving || !self.leaving.is_empty() {
             self.complete_ports(tools);
         }
-        lost
+        self.stand_in(tools) || lost
     }
 
     /// What was to go by now, or by the end of the listing, goes.
@@ -316,7 +387,21 @@ impl Service {
             service.leaving.retain(|leaving| !leaving.shelf.all().is_empty());
         });
         self.complete_ports(tools);
-        lost
+        self.stand_in(tools) || lost
+    }
+
+    /// What stands for endpoints comes with the last slice that goes, and goes with the first one that comes.
+    fn stand_in(&mut self, tools: &mut Tools<'_>) -> bool {
+        self.stands_in != self.stand_in_now().is_some() && self.rebuild(tools)
+    }
+
+    fn stand_in_now(&self) -> Option<&Arc<Endpoint>> {
+        match self.terms() {
+            Some(Terms::Slices { stand_in, .. }) if self.slices.is_empty() && self.leaving.is_empty() => {
+                stand_in.as_ref()
+            }
+            _ => None,
+        }
     }
 
     /// Endpoints are elsewhere than was thought: their slice, their place in it, the endpoint and what the slice says.
@@ -513,19 +598,19 @@ impl Service {
     /// Works out everything anew.
     fn rebuild(&mut self, tools: &mut Tools<'_>) -> bool {
         self.contested.clear();
-        let after = match &self.object {
-            None => Vec::new(),
-            Some(object) => match &object.terms {
-                Terms::Slices { v6_first, .. } => {
-                    let v6_first = *v6_first;
-                    resolve::endpoints(self.accept_all(), v6_first, tools.interner)
-                }
-                Terms::External(None) => Vec::new(),
-                Terms::External(Some(address)) => {
-                    let outside = map::service::outside(address, object.meta.ports(), tools.interner);
-                    vec![Arc::new(outside)]
-                }
-            },
+        let stand_in = self.stand_in_now().cloned();
+        self.stands_in = stand_in.is_some();
+        let after = match (self.terms(), &self.object) {
+            _ if self.stands_in => stand_in.into_iter().collect(),
+            (Some(Terms::Slices { v6_first, .. }), _) => {
+                let v6_first = *v6_first;
+                resolve::endpoints(self.accept_all(), v6_first, tools.interner)
+            }
+            (Some(Terms::External(Some(address))), Some(object)) => {
+                let outside = map::service::outside(address, object.meta.ports(), tools.interner);
+                vec![Arc::new(outside)]
+            }
+            (Some(Terms::External(_)) | None, _) => Vec::new(),
         };
         if self.endpoints.is_empty() {
             self.endpoints = after.into_iter().collect();
@@ -564,12 +649,12 @@ impl Service {
 
     /// Endpoints of headless services have names of their own.
     fn name_endpoints(&mut self, tools: &mut Tools<'_>) {
-        let headless = self.is_headless();
+        let (headless, join) = (self.is_headless(), self.join);
         let shelves = self.slices.iter_mut().map(|slice| &mut slice.shelf);
         for shelf in shelves.chain(self.leaving.iter_mut().map(|leaving| &mut leaving.shelf)) {
             for at in 0..shelf.all().len() {
                 let endpoint = &shelf.all()[at];
-                let hostname = map::endpoints::hostname_in(endpoint, headless);
+                let hostname = map::endpoints::hostname_in(endpoint, headless, join);
                 if *hostname != *endpoint.hostname() {
                     let named = map::endpoints::rebuilt(endpoint).hostname(hostname);
                     shelf.replace(at, Arc::new(named.build_in(tools.interner)));
@@ -580,13 +665,31 @@ impl Service {
 
     fn complete_ports(&mut self, tools: &mut Tools<'_>) {
         let counts = self.counts_slices();
-        let Some(object) = &mut self.object else { return };
         let slices = self.slices.iter().flat_map(|slice| slice.ports.iter());
         let leaving = self.leaving.iter().flat_map(|leaving| leaving.ports.iter());
         let said = slices.chain(leaving).filter(|_| counts);
-        let ports = map::ports::complete(&object.ports, said, tools.ports);
-        if ports != object.meta.ports() {
-            object.meta = object.meta.to_builder().ports(ports).build();
+        match (self.join, &mut self.object, &mut self.export) {
+            (Join::Services | Join::Imports, Some(object), _) => {
+                let ports = map::ports::complete(&object.ports, said, tools.ports);
+                if ports != object.meta.ports() {
+                    object.meta = object.meta.to_builder().ports(ports).build();
+                }
+            }
+            (Join::Exports, object, Some(export)) => {
+                let ports = match object {
+                    Some(object) if counts => map::ports::complete(&object.ports, said, tools.ports),
+                    _ => Vec::new(),
+                };
+                if export
+                    .joined
+                    .as_ref()
+                    .is_none_or(|joined| ports != joined.ports())
+                {
+                    let object = object.as_ref().map(|object| (&*object.meta, &object.terms));
+                    export.joined = Some(map::export::joined(&export.said, object, ports));
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests of the index have in common: a cluster told object by object, as its API server would.
 
 mod acceptance;
+mod multicluster;
 mod order;
 mod removal;
 mod sharing;
@@ -11,7 +12,7 @@ use registry_core::{PortDefaults, ServiceRecord};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Change, Index, Kind, Mapping, Part, Source, Unreadable};
+use super::{Change, Index, Join, Kind, Mapping, Part, Source, Unreadable};
 
 pub(super) const DELAY: Duration = Duration::from_millis(100);
 
@@ -29,7 +30,12 @@ impl Cluster {
     }
 
     pub(super) fn with(removal_delay: Duration) -> Self {
+        Self::of(Join::Services, removal_delay)
+    }
+
+    pub(super) fn of(join: Join, removal_delay: Duration) -> Self {
         let index = Index::new(Mapping {
+            join,
             cluster: "east".into(),
             network: "pods".into(),
             fqdn: true,

@@ -4,7 +4,7 @@ use registry_core::{Address, Addresses, Endpoint, EndpointBuilder, Interner, Loc
 
 use super::ports::SlicePort;
 use super::{health, status, text};
-use crate::index::Mapping;
+use crate::index::{Join, Mapping};
 use crate::wire::{self, AddressType};
 
 /// Where a Node says that it is.
@@ -32,6 +32,8 @@ pub(crate) struct Mapped {
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) mapping: &'a Mapping,
+    /// The cluster that they are in.
+    pub(crate) cluster: &'a Str,
     /// Every endpoint of the service has a name of its own.
     pub(crate) headless: bool,
     /// Nodes by name.
@@ -125,6 +127,7 @@ fn one(
 ) -> Mapped {
     let Surroundings {
         mapping,
+        cluster,
         headless,
         nodes,
     } = surroundings;
@@ -139,6 +142,7 @@ fn one(
     } else {
         Str::from(&*endpoint.hostname)
     };
+    let hostname = qualified(hostname, cluster, mapping.join);
     let mut names = |list: &[wire::Named<'_>]| -> Vec<Str> {
         list.iter().map(|named| interner.text(&named.name)).collect()
     };
@@ -149,7 +153,7 @@ fn one(
         .status(interner.text(status(endpoint.conditions)))
         .locality(locality(&said, nodes(node)))
         .node(interner.text(node))
-        .cluster(mapping.cluster.clone())
+        .cluster(cluster.clone())
         .network(mapping.network.clone())
         .hostname(hostname)
         .hints(zones)
@@ -192,11 +196,24 @@ fn assigned(address: &Address, headless: bool) -> Str {
     }
 }
 
+/// A name as it is below that of the service. In a clusterset several endpoints may have the same name, and it goes with
+/// that of their cluster; without one there is none that could be resolved.
+fn qualified(name: Str, cluster: &Str, join: Join) -> Str {
+    if join == Join::Services || name.is_empty() {
+        name
+    } else if cluster.is_empty() {
+        Str::default()
+    } else {
+        format!("{name}.{cluster}").into()
+    }
+}
+
 /// The name that an endpoint has in a service of this kind.
-pub(crate) fn hostname_in(endpoint: &Endpoint, headless: bool) -> Str {
+pub(crate) fn hostname_in(endpoint: &Endpoint, headless: bool, join: Join) -> Str {
     let held = endpoint.hostname();
-    if held.is_empty() || *assigned(endpoint.address(), true) == *held {
-        assigned(endpoint.address(), headless)
+    let assigned = |headless| qualified(assigned(endpoint.address(), headless), endpoint.cluster(), join);
+    if held.is_empty() || *assigned(true) == *held {
+        assigned(headless)
     } else {
         held.into()
     }

@@ -1,14 +1,14 @@
-//! A Service: all but its endpoints.
+//! A Service or a ServiceImport: all but the endpoints of its slices.
 
 use std::sync::Arc;
 
 use registry_core::{
-    Address, Endpoint, Health, Interner, Labels, Resolution, ServiceId, ServiceMeta, ServicePort,
-    SessionAffinity, Str, Timestamp, Traffic, Vip,
+    Address, Addresses, Endpoint, EndpointBuilder, Health, Interner, Labels, Resolution, ServiceId,
+    ServiceMeta, ServicePort, SessionAffinity, Str, Timestamp, Traffic, Vip,
 };
 
 use super::{ports, text};
-use crate::index::Mapping;
+use crate::index::{Join, Mapping};
 use crate::wire;
 
 /// A Service, mapped.
@@ -24,19 +24,27 @@ pub(crate) struct Mapped {
 /// On what terms slices become the endpoints of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Terms {
-    /// By its slices. Where a pod has an address of each family, which one goes first; and whether every endpoint
-    /// has a name of its own.
-    Slices { v6_first: bool, headless: bool },
+    /// By its slices. Where a pod has an address of each family, which one goes first; whether every endpoint has a name
+    /// of its own; and what stands for endpoints as long as there is no slice at all.
+    Slices {
+        v6_first: bool,
+        headless: bool,
+        stand_in: Option<Arc<Endpoint>>,
+    },
     /// It is a name for something outside: slices do not count. Empty where the name is none.
     External(Option<Address>),
 }
 
-/// Maps a Service.
+/// Maps a Service, or where imports are joined, a ServiceImport.
 pub(crate) fn service(service: &wire::Service<'_>, mapping: &Mapping, interner: &mut Interner) -> Mapped {
     let (metadata, spec) = (&service.metadata, &service.spec);
-    let external = &*spec.kind == "ExternalName";
+    let is_import = mapping.join == Join::Imports;
+    let external = !is_import && &*spec.kind == "ExternalName";
     let first_ip = spec.cluster_ips.first().unwrap_or(&spec.cluster_ip);
-    let headless = !external && (&**first_ip == "None" || &*spec.cluster_ip == "None");
+    // An import without addresses says so by its type; Cilium has written `None` as an address as well.
+    let headless = (is_import && &*spec.kind == "Headless")
+        || (!external && (&**first_ip == "None" || &*spec.cluster_ip == "None"));
+    let ports = ports::of_service(&spec.ports, &mapping.ports, interner);
 
     let (resolution, terms) = if external {
         let address = spec.external_name.parse().ok();
@@ -48,7 +56,17 @@ pub(crate) fn service(service: &wire::Service<'_>, mapping: &Mapping, interner: 
         } else {
             Resolution::Static
         };
-        (resolution, Terms::Slices { v6_first, headless })
+        let stand_in = if is_import && !headless {
+            stand_in(service, &ports, mapping, interner)
+        } else {
+            None
+        };
+        let terms = Terms::Slices {
+            v6_first,
+            headless,
+            stand_in,
+        };
+        (resolution, terms)
     };
     let traffic = Traffic {
         session_affinity: if &*spec.session_affinity == "ClientIP" {
@@ -66,21 +84,13 @@ pub(crate) fn service(service: &wire::Service<'_>, mapping: &Mapping, interner: 
         .iter()
         .map(|(key, value)| (interner.text(key), interner.text(value)))
         .collect();
-    let variables = [("cluster", &mapping.cluster), ("network", &mapping.network)];
-    let variables: Labels = variables
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| (interner.text(key), value.clone()))
-        .collect();
-    let created = text::nanos(&metadata.creation_timestamp);
-    let ports = ports::of_service(&spec.ports, &mapping.ports, interner);
     let meta = ServiceMeta::builder(id)
         .addresses(vips(service, mapping))
         .labels(labels)
-        .metadata(raw(service, interner))
-        .variables(variables)
+        .metadata(raw(service, is_import, interner))
+        .variables(variables(mapping, interner))
         .traffic(traffic)
-        .created(created.map(|nanos| Timestamp::from_millis(nanos / 1_000_000)))
+        .created(created(&metadata.creation_timestamp))
         .resolution(resolution)
         .build();
     Mapped {
@@ -90,7 +100,50 @@ pub(crate) fn service(service: &wire::Service<'_>, mapping: &Mapping, interner: 
     }
 }
 
-/// Its virtual addresses: those valid in the cluster, and those that are valid wherever they can be reached.
+/// Values for variables of templates.
+pub(super) fn variables(mapping: &Mapping, interner: &mut Interner) -> Labels {
+    let variables = [("cluster", &mapping.cluster), ("network", &mapping.network)];
+    variables
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| (interner.text(key), value.clone()))
+        .collect()
+}
+
+/// When an object was made.
+pub(super) fn created(timestamp: &str) -> Option<Timestamp> {
+    text::nanos(timestamp).map(|nanos| Timestamp::from_millis(nanos / 1_000_000))
+}
+
+/// The addresses of an import, as its one endpoint: implementations need not make slices. They are valid in the importing
+/// cluster, and lead to any; whether that serves nobody says here.
+fn stand_in(
+    import: &wire::Service<'_>,
+    ports: &[ServicePort],
+    mapping: &Mapping,
+    interner: &mut Interner,
+) -> Option<Arc<Endpoint>> {
+    let ips = import.spec.cluster_ips.iter();
+    let mut addresses = ips.filter_map(|ip| text::ip(ip)).map(Address::from);
+    let first = addresses.next()?;
+    let builder = Endpoint::builder(Addresses::new(first.clone(), addresses))
+        .id(first.to_string())
+        .health(Health::Unknown)
+        .network(mapping.network.clone());
+    Some(Arc::new(with_numbers(builder, ports).build_in(interner)))
+}
+
+/// An endpoint at which ports have the numbers of the service.
+fn with_numbers(mut builder: EndpointBuilder, ports: &[ServicePort]) -> EndpointBuilder {
+    for port in ports {
+        if let Some(number) = port.number {
+            builder = builder.port(port.name.clone(), number);
+        }
+    }
+    builder
+}
+
+/// Its virtual addresses: those valid in the cluster, which is the importing one where it is an import, and those that are valid wherever they can be reached.
 fn vips(service: &wire::Service<'_>, mapping: &Mapping) -> Vec<Vip> {
     let spec = &service.spec;
     let ip = |text: &str| text::ip(text).map(Address::from);
@@ -122,17 +175,23 @@ fn vips(service: &wire::Service<'_>, mapping: &Mapping) -> Vec<Vip> {
 }
 
 /// What else is set, in the words of Kubernetes.
-fn raw(service: &wire::Service<'_>, interner: &mut Interner) -> Labels {
+fn raw(service: &wire::Service<'_>, is_import: bool, interner: &mut Interner) -> Labels {
     let (metadata, spec) = (&service.metadata, &service.spec);
     let list = |texts: &[wire::Text<'_>]| {
         let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
         texts.join(",")
     };
+    let clusters = service.status.clusters.iter();
+    let clusters: Vec<&str> = clusters.map(|source| &*source.cluster).collect();
     let ingress: Vec<String> = service.status.load_balancer.ingress.iter().map(ingress).collect();
     let timeout = spec.session_affinity_config.client_ip.timeout_seconds;
     let own = [
         ("uid", metadata.uid.to_string()),
-        ("clusterIPs", list(&spec.cluster_ips)),
+        (
+            if is_import { "ips" } else { "clusterIPs" },
+            list(&spec.cluster_ips),
+        ),
+        ("clusters", clusters.join(",")),
         ("externalIPs", list(&spec.external_ips)),
         ("externalName", spec.external_name.to_string()),
         ("loadBalancer", ingress.join(",")),
@@ -184,15 +243,10 @@ fn ingress(ingress: &wire::Ingress<'_>) -> String {
 /// The one endpoint of a service that is a name for something outside. Whether that serves nobody says here, and it is
 /// in no network and no cluster.
 pub(crate) fn outside(address: &Address, ports: &[ServicePort], interner: &mut Interner) -> Endpoint {
-    let mut builder = Endpoint::builder(address.clone())
+    let builder = Endpoint::builder(address.clone())
         .id(address.to_string())
         .health(Health::Unknown);
-    for port in ports {
-        if let Some(number) = port.number {
-            builder = builder.port(port.name.clone(), number);
-        }
-    }
-    builder.build_in(interner)
+    with_numbers(builder, ports).build_in(interner)
 }
 
 /// True where both say the same in all that anybody can see.

@@ -121,6 +121,7 @@ fn mapped(name: &str, ports: PortDefaults) -> service::Mapped {
     let text = std::fs::read(path).unwrap();
     let read: wire::Service<'_> = serde_json::from_slice(&text).unwrap();
     let mapping = Mapping {
+        join: crate::index::Join::Services,
         cluster: "east".into(),
         network: "pods".into(),
         fqdn: true,

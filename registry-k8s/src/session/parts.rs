@@ -10,9 +10,15 @@ use registry_core::{Control, ErrorKind, RegistryError, Str};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::index::{Kind, Part};
+use super::offered::Api;
+use crate::index::{Join, Kind, Part};
 use crate::transport::{Form, Transport};
 use crate::watch::{Feed, Manner, Resource, Told};
+
+/// ServiceExports, as paths have it.
+pub(crate) const EXPORTS: &str = "serviceexports";
+/// ServiceImports, as paths have it.
+pub(crate) const IMPORTS: &str = "serviceimports";
 
 /// Failures in a row after which nobody waits for a part with telling of the others.
 const PATIENCE: u32 = 3;
@@ -28,6 +34,10 @@ pub(super) enum Subject {
     Services(Option<Str>),
     /// Slices of a namespace, or of all.
     Slices(Option<Str>),
+    /// ServiceExports of a namespace, or of all.
+    Exports(Option<Str>),
+    /// ServiceImports of a namespace, or of all.
+    Imports(Option<Str>),
 }
 
 /// What a feed said, and the feed, to go on with.
@@ -54,7 +64,8 @@ struct Line {
 #[derive(Debug)]
 struct Progress {
     number: u64,
-    line: Arc<Line>,
+    /// None where there is no feed, as there is nothing that it could ask for.
+    line: Option<Arc<Line>>,
     /// Everything was listed once.
     listed: bool,
     /// Failures since the last success.
@@ -69,6 +80,9 @@ pub(super) struct Parts {
     transport: Arc<dyn Transport>,
     manner: Manner,
     control: Control,
+    join: Join,
+    /// Where exports or imports are, where they are anywhere.
+    api: Option<Api>,
     started: u64,
     progress: BTreeMap<Subject, Progress>,
 }
@@ -83,24 +97,42 @@ impl Subject {
             Self::Nodes => (Kind::Node, None),
             Self::Services(namespace) => (Kind::Service, namespace.clone()),
             Self::Slices(namespace) => (Kind::Slice, namespace.clone()),
+            Self::Exports(namespace) => (Kind::Export, namespace.clone()),
+            Self::Imports(namespace) => (Kind::Import, namespace.clone()),
         };
         Some(Part { kind, namespace })
     }
 
-    /// The field that it is one half of.
+    /// The field that it is a part of.
     pub(super) fn field(&self) -> Option<&Option<Str>> {
         match self {
             Self::Namespaces | Self::Nodes => None,
-            Self::Services(namespace) | Self::Slices(namespace) => Some(namespace),
+            Self::Services(namespace)
+            | Self::Slices(namespace)
+            | Self::Exports(namespace)
+            | Self::Imports(namespace) => Some(namespace),
         }
     }
 
-    fn resource(&self, selector: Option<String>) -> Resource {
+    /// True where a definition has to be there for it, which may not be.
+    pub(super) fn is_custom(&self) -> bool {
+        matches!(self, Self::Exports(_) | Self::Imports(_))
+    }
+
+    /// What is to be watched; none where its kind is served nowhere.
+    fn resource(&self, selector: Option<String>, api: Option<&Api>) -> Option<Resource> {
+        let core = || "/api/v1".to_owned();
         let (group, namespace, plural) = match self {
-            Self::Namespaces => ("/api/v1", &None, "namespaces"),
-            Self::Nodes => ("/api/v1", &None, "nodes"),
-            Self::Services(namespace) => ("/api/v1", namespace, "services"),
-            Self::Slices(namespace) => ("/apis/discovery.k8s.io/v1", namespace, "endpointslices"),
+            Self::Namespaces => (core(), &None, "namespaces"),
+            Self::Nodes => (core(), &None, "nodes"),
+            Self::Services(namespace) => (core(), namespace, "services"),
+            Self::Slices(namespace) => (
+                "/apis/discovery.k8s.io/v1".to_owned(),
+                namespace,
+                "endpointslices",
+            ),
+            Self::Exports(namespace) => (api?.path(), namespace, EXPORTS),
+            Self::Imports(namespace) => (api?.path(), namespace, IMPORTS),
         };
         let path = match namespace {
             Some(namespace) => format!("{group}/namespaces/{namespace}/{plural}"),
@@ -108,15 +140,10 @@ impl Subject {
         };
         let form = match self {
             Self::Namespaces | Self::Nodes => Form::Metadata,
-            Self::Services(_) | Self::Slices(_) => Form::Object,
+            Self::Services(_) | Self::Slices(_) | Self::Exports(_) | Self::Imports(_) => Form::Object,
         };
-        Resource { path, selector, form }
+        Some(Resource { path, selector, form })
     }
-}
-
-/// The two halves of a field: without either of them nothing can be said of its services.
-fn halves(field: &Option<Str>) -> [Subject; 2] {
-    [Subject::Services(field.clone()), Subject::Slices(field.clone())]
 }
 
 // === impl Step ===
@@ -147,6 +174,25 @@ async fn step(subject: Subject, number: u64, mut feed: Feed, line: Arc<Line>) ->
 // === impl Progress ===
 
 impl Progress {
+    fn new() -> Self {
+        Self {
+            number: 0,
+            line: None,
+            listed: false,
+            failures: 0,
+            error: None,
+            confirmed: None,
+        }
+    }
+
+    /// Ends the feed, and its requests.
+    fn hang_up(&mut self) {
+        if let Some(line) = self.line.take() {
+            line.stopped.store(true, Ordering::Relaxed);
+            line.wake.notify_one();
+        }
+    }
+
     fn lasts(&self) -> bool {
         let lasting =
             |error: &Arc<RegistryError>| matches!(error.kind(), ErrorKind::Denied | ErrorKind::Configuration);
@@ -157,41 +203,69 @@ impl Progress {
 // === impl Parts ===
 
 impl Parts {
-    pub(super) fn new(transport: Arc<dyn Transport>, manner: Manner, control: Control) -> Self {
+    pub(super) fn new(transport: Arc<dyn Transport>, manner: Manner, control: Control, join: Join) -> Self {
         Self {
             transport,
             manner,
             control,
+            join,
+            api: None,
             started: 0,
             progress: BTreeMap::new(),
         }
     }
 
-    /// Starts a feed; `None` where there is one already.
+    /// All that has to be known of a field: without any of it nothing can be said of its services.
+    pub(super) fn of_field(&self, field: &Option<Str>) -> impl Iterator<Item = Subject> + use<> {
+        let (slices, services) = (Subject::Slices(field.clone()), Subject::Services(field.clone()));
+        let all = match self.join {
+            Join::Services => [Some(services), Some(slices), None],
+            Join::Exports => [
+                Some(services),
+                Some(slices),
+                Some(Subject::Exports(field.clone())),
+            ],
+            Join::Imports => [Some(slices), Some(Subject::Imports(field.clone())), None],
+        };
+        all.into_iter().flatten()
+    }
+
+    /// Where exports or imports are by now.
+    pub(super) fn api(&self) -> Option<&Api> {
+        self.api.as_ref()
+    }
+
+    /// They are somewhere else. Feeds go on where they were until they are started anew.
+    pub(super) fn set_api(&mut self, api: Option<Api>) {
+        self.api = api;
+    }
+
+    /// Starts a feed; `None` where there is one already, or nothing that it could ask for: then it is waited for.
     pub(super) fn start(&mut self, subject: Subject, selector: Option<String>) -> Option<Running> {
-        if self.progress.contains_key(&subject) {
+        let held = self.progress.entry(subject.clone()).or_insert_with(Progress::new);
+        if held.line.is_some() {
             return None;
         }
+        let resource = subject.resource(selector, self.api.as_ref())?;
         self.started += 1;
-        let number = self.started;
         let line = Arc::new(Line::default());
-        let progress = Progress {
-            number,
-            line: line.clone(),
-            listed: false,
-            failures: 0,
-            error: None,
-            confirmed: None,
-        };
-        self.progress.insert(subject.clone(), progress);
-        let resource = subject.resource(selector);
+        held.number = self.started;
+        held.line = Some(line.clone());
         let feed = Feed::new(
             self.transport.clone(),
             resource,
             self.manner.clone(),
             self.control.clone(),
         );
-        Some(step(subject, number, feed, line).boxed())
+        Some(step(subject, self.started, feed, line).boxed())
+    }
+
+    /// Ends a feed. What it said is as true as it was.
+    pub(super) fn end(&mut self, subject: &Subject) {
+        if let Some(progress) = self.progress.get_mut(subject) {
+            progress.number = 0;
+            progress.hang_up();
+        }
     }
 
     /// Goes on with a feed; `None` where it was stopped meanwhile.
@@ -216,10 +290,9 @@ impl Parts {
 
     /// Stops the feeds of a field, which ends their requests.
     pub(super) fn stop(&mut self, field: &Option<Str>) {
-        for half in halves(field) {
-            if let Some(progress) = self.progress.remove(&half) {
-                progress.line.stopped.store(true, Ordering::Relaxed);
-                progress.line.wake.notify_one();
+        for part in self.of_field(field) {
+            if let Some(mut progress) = self.progress.remove(&part) {
+                progress.hang_up();
             }
         }
     }
@@ -247,8 +320,9 @@ impl Parts {
 
     /// Lists all of these again.
     pub(super) fn list_again(&self, which: impl Fn(&Subject) -> bool) {
-        for (_, progress) in self.progress.iter().filter(|(subject, _)| which(subject)) {
-            progress.line.wake.notify_one();
+        let wanted = self.progress.iter().filter(|(subject, _)| which(subject));
+        for line in wanted.filter_map(|(_, progress)| progress.line.as_ref()) {
+            line.wake.notify_one();
         }
     }
 
@@ -275,40 +349,34 @@ impl Parts {
         self.progress.get(subject).is_some_and(|progress| progress.listed)
     }
 
-    /// True where both halves were listed.
+    /// True where all of it was listed.
     pub(super) fn field_is_listed(&self, field: &Option<Str>) -> bool {
-        halves(field).iter().all(|half| self.is_listed(half))
+        self.of_field(field).all(|part| self.is_listed(&part))
     }
 
     /// The last failure of a field since its last success.
     pub(super) fn field_error(&self, field: &Option<Str>) -> Option<&Arc<RegistryError>> {
-        let halves = halves(field);
-        let mut errors = halves
-            .iter()
-            .filter_map(|half| self.progress.get(half)?.error.as_ref());
-        errors.next()
+        let mut parts = self.of_field(field);
+        parts.find_map(|part| self.progress.get(&part)?.error.as_ref())
     }
 
-    /// True where rights or settings forbid a half of the field.
+    /// True where rights or settings forbid a part of the field.
     pub(super) fn field_lasts(&self, field: &Option<Str>) -> bool {
-        halves(field)
-            .iter()
-            .any(|half| self.progress.get(half).is_some_and(Progress::lasts))
+        self.of_field(field)
+            .any(|part| self.progress.get(&part).is_some_and(Progress::lasts))
     }
 
-    /// When both halves were confirmed.
+    /// When all of it was confirmed.
     pub(super) fn field_confirmed(&self, field: &Option<Str>) -> Option<Instant> {
-        let confirmed =
-            halves(field).map(|half| self.progress.get(&half).and_then(|progress| progress.confirmed));
-        confirmed.into_iter().min().flatten()
+        let confirmed = self.of_field(field).map(|part| self.confirmed(&part));
+        confirmed.min().flatten()
     }
 
     /// True where nobody should wait for the field: rights or settings forbid it, or it keeps failing.
     pub(super) fn field_is_hopeless(&self, field: &Option<Str>) -> bool {
         let hopeless = |progress: &Progress| progress.lasts() || progress.failures >= PATIENCE;
-        halves(field)
-            .iter()
-            .any(|half| self.progress.get(half).is_some_and(hopeless))
+        self.of_field(field)
+            .any(|part| self.progress.get(&part).is_some_and(hopeless))
     }
 
     pub(super) fn confirmed(&self, subject: &Subject) -> Option<Instant> {
@@ -321,6 +389,25 @@ impl Parts {
 
     pub(super) fn failures(&self, subject: &Subject) -> u32 {
         self.progress.get(subject).map_or(0, |progress| progress.failures)
+    }
+
+    /// True where what a definition has to be there for is known not to be there.
+    pub(super) fn is_absent(&self) -> bool {
+        let mut custom = self.progress.iter().filter(|(subject, _)| subject.is_custom());
+        self.api.is_none() && custom.any(|(_, progress)| progress.listed && progress.error.is_none())
+    }
+
+    /// True where the server says that there is no such list.
+    pub(super) fn is_missing(&self, subject: &Subject) -> bool {
+        self.error(subject)
+            .is_some_and(|error| error.kind() == ErrorKind::Configuration)
+    }
+
+    /// True where there is no feed of it.
+    pub(super) fn is_idle(&self, subject: &Subject) -> bool {
+        self.progress
+            .get(subject)
+            .is_some_and(|progress| progress.line.is_none())
     }
 
     /// Whether a listing of it is worth waiting for: it is watched, and not forbidden.

@@ -1,13 +1,13 @@
-//! Whatever order objects come in, they end in what a plain reading of the last versions ends in.
+//! Whatever order objects come in, they end in what a plain reading of the last versions ends in, in each view.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use registry_core::{ContentHash, Endpoint, EndpointSet};
+use registry_core::{Address, ContentHash, Endpoint, EndpointSet};
 use serde_json::{Value, json};
 
-use super::{Change, Cluster, Kind, Source};
+use super::{Change, Cluster, Join, Kind, Source};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -51,7 +51,8 @@ fn endpoint() -> impl Strategy<Value = Value> {
         })
 }
 
-fn slice() -> impl Strategy<Value = Value> {
+/// A slice; `foreign` is how many of ten are imported ones.
+fn slice(foreign: f64) -> impl Strategy<Value = Value> {
     let port = (0_usize..3, prop::option::weighted(0.9, 80_u16..83));
     let ports = prop::collection::btree_map(0_usize..3, port.prop_map(|(_, number)| number), 0..3);
     (
@@ -60,8 +61,10 @@ fn slice() -> impl Strategy<Value = Value> {
         ports,
         any::<bool>(),
         prop::option::of(0_u8..3),
+        // An imported slice may have the label of other slices, too.
+        prop::option::weighted(foreign, any::<bool>()),
     )
-        .prop_map(|(service, endpoints, ports, v6, trigger)| {
+        .prop_map(|(service, endpoints, ports, v6, trigger, imported)| {
             let endpoints: Vec<Value> = endpoints
                 .into_iter()
                 .map(|mut endpoint| {
@@ -75,7 +78,16 @@ fn slice() -> impl Strategy<Value = Value> {
                 .into_iter()
                 .map(|(name, number)| json!({ "name": (["", "a", "b"][name]), "port": number }))
                 .collect();
-            let mut metadata = json!({ "labels": { "kubernetes.io/service-name": format!("s{service}") } });
+            let owner = format!("s{service}");
+            let mut labels = json!({});
+            if imported != Some(false) {
+                labels["kubernetes.io/service-name"] = json!(owner);
+            }
+            if imported.is_some() {
+                labels["multicluster.kubernetes.io/service-name"] = json!(owner);
+                labels["multicluster.kubernetes.io/source-cluster"] = json!("west.eu");
+            }
+            let mut metadata = json!({ "labels": labels });
             if let Some(trigger) = trigger {
                 metadata["annotations"] = json!({
                     "endpoints.kubernetes.io/last-change-trigger-time": format!("2026-01-01T00:00:0{trigger}Z")
@@ -93,17 +105,47 @@ fn slice() -> impl Strategy<Value = Value> {
 fn service() -> impl Strategy<Value = Value> {
     let ip = prop_oneof![3 => Just("10.96.0.1"), 1 => Just("None")];
     let kind = prop_oneof![5 => Just("ClusterIP"), 1 => Just("ExternalName")];
-    (ip, kind, any::<bool>()).prop_map(|(ip, kind, v6_first)| {
+    (ip, kind, any::<bool>(), prop::bool::weighted(0.1)).prop_map(|(ip, kind, v6_first, derived)| {
         let families = if v6_first {
             ["IPv6", "IPv4"]
         } else {
             ["IPv4", "IPv6"]
         };
+        let owner = if derived { "ServiceImport" } else { "Other" };
         json!({
-            "metadata": {},
+            "metadata": { "ownerReferences": [{ "kind": owner }] },
             "spec": {
                 "type": kind, "clusterIP": ip, "externalName": "x.example.com", "ipFamilies": families,
                 "ports": [{ "name": "a", "port": 80 }],
+            },
+        })
+    })
+}
+
+fn export() -> impl Strategy<Value = Value> {
+    any::<bool>().prop_map(|labelled| {
+        let labels = if labelled {
+            json!({ "l": "v" })
+        } else {
+            json!(null)
+        };
+        json!({ "metadata": {}, "spec": { "exportedLabels": labels } })
+    })
+}
+
+fn import() -> impl Strategy<Value = Value> {
+    let ips = prop_oneof![
+        2 => Just(json!(["10.97.0.1"])),
+        1 => Just(json!(["10.97.0.1", "fd97::1"])),
+        1 => Just(json!(["None"])),
+        1 => Just(json!(null)),
+    ];
+    (ips, any::<bool>()).prop_map(|(ips, headless)| {
+        json!({
+            "metadata": {},
+            "spec": {
+                "type": (if headless { "Headless" } else { "ClusterSetIP" }),
+                "ips": ips, "ports": [{ "name": "a", "port": 80 }],
             },
         })
     })
@@ -119,23 +161,31 @@ fn node() -> impl Strategy<Value = Value> {
 
 fn name(kind: Kind, at: usize) -> String {
     let prefix = match kind {
-        Kind::Service => "s",
+        Kind::Service | Kind::Export | Kind::Import => "s",
         Kind::Slice => "e",
         Kind::Node => "n",
     };
     format!("{prefix}{at}")
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step(join: Join) -> impl Strategy<Value = Step> {
+    let foreign = if join == Join::Imports { 0.9 } else { 0.1 };
+    let (object, told) = match join {
+        Join::Services | Join::Exports => (Kind::Service, service().boxed()),
+        Join::Imports => (Kind::Import, import().boxed()),
+    };
+    let exports = if join == Join::Exports { 3 } else { 0 };
     prop_oneof![
-        3 => (0..SERVICES, service()).prop_map(|(at, object)| Step::Tell(Kind::Service, at, object)),
-        12 => (0..SLICES, slice()).prop_map(|(at, object)| Step::Tell(Kind::Slice, at, object)),
+        3 => (0..SERVICES, told).prop_map(move |(at, told)| Step::Tell(object, at, told)),
+        12 => (0..SLICES, slice(foreign)).prop_map(|(at, object)| Step::Tell(Kind::Slice, at, object)),
         1 => (0..NODES, node()).prop_map(|(at, object)| Step::Tell(Kind::Node, at, object)),
-        1 => (0..SERVICES).prop_map(|at| Step::Delete(Kind::Service, at)),
+        1 => (0..SERVICES).prop_map(move |at| Step::Delete(object, at)),
         3 => (0..SLICES).prop_map(|at| Step::Delete(Kind::Slice, at)),
         1 => Just(Step::List),
         2 => (1_u64..150).prop_map(Step::Pass),
         3 => Just(Step::Take),
+        exports => (0..SERVICES, export()).prop_map(|(at, object)| Step::Tell(Kind::Export, at, object)),
+        exports / 2 => (0..SERVICES).prop_map(|at| Step::Delete(Kind::Export, at)),
     ]
 }
 
@@ -208,32 +258,121 @@ fn picture(cluster: &Cluster) -> Picture {
 }
 
 /// The last versions alone, in the order that is simplest: everything is worked out once.
-fn plainly(world: &World) -> Picture {
-    let mut cluster = Cluster::with(Duration::ZERO);
+fn plainly(join: Join, world: &World) -> Picture {
+    let mut cluster = Cluster::of(join, Duration::ZERO);
     let nodes: Vec<Value> = world.nodes.values().cloned().collect();
     cluster.list(Kind::Node, &nodes);
     cluster.list(Kind::Slice, &world.of(Kind::Slice));
-    cluster.list(Kind::Service, &world.of(Kind::Service));
+    for kind in objects(join) {
+        cluster.list(*kind, &world.of(*kind));
+    }
     cluster.take();
     picture(&cluster)
 }
 
-fn listed(cluster: &mut Cluster, world: &World) {
-    for kind in [Kind::Slice, Kind::Service, Kind::Node] {
-        cluster.list(kind, &world.of(kind));
+/// What is at which addresses, by what the kinds mean alone and without any of the code that is tested.
+fn naively(join: Join, world: &World) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let mut services = BTreeMap::new();
+    let objects = match join {
+        Join::Services => Kind::Service,
+        Join::Exports => Kind::Export,
+        Join::Imports => Kind::Import,
+    };
+    let texts = |list: &Value| -> BTreeSet<String> {
+        let list = list.as_array().into_iter().flatten();
+        let addresses = list.filter_map(|text| text.as_str()?.parse::<Address>().ok());
+        addresses.map(|address| address.to_string()).collect()
+    };
+    for object in world.of(objects) {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let service = world.objects.get(&(Kind::Service, name.to_owned()));
+        let service = service.filter(|service| service["metadata"]["ownerReferences"][0]["kind"] == "Other");
+        let is_external = service.is_some_and(|service| service["spec"]["type"] == "ExternalName");
+        let label = match join {
+            Join::Imports => "multicluster.kubernetes.io/service-name",
+            Join::Services | Join::Exports => "kubernetes.io/service-name",
+        };
+        let own = |slice: &&Value| {
+            let labels = &slice["metadata"]["labels"];
+            let imported = !labels["multicluster.kubernetes.io/service-name"].is_null();
+            labels[label] == name && imported == (join == Join::Imports)
+        };
+        let slices = world.of(Kind::Slice);
+        let slices: Vec<&Value> = slices.iter().filter(own).collect();
+        let mut addresses: BTreeSet<String> = BTreeSet::new();
+        for slice in &slices {
+            for endpoint in slice["endpoints"].as_array().unwrap() {
+                addresses.extend(texts(&endpoint["addresses"]));
+            }
+        }
+        let worth = match (join, service) {
+            (Join::Services, None) => continue,
+            (Join::Exports, None) => "NoService",
+            (Join::Exports, Some(_)) if is_external => "InvalidServiceType",
+            (Join::Exports, Some(_)) => "Valid",
+            _ => "",
+        };
+        let spec = &object["spec"];
+        let stands_in = spec["type"] == "ClusterSetIP" && slices.is_empty() && spec["ips"][0] != "None";
+        match join {
+            Join::Services if is_external => addresses = ["x.example.com".to_owned()].into(),
+            Join::Exports if worth != "Valid" => addresses.clear(),
+            Join::Imports if stands_in => addresses = texts(&spec["ips"]),
+            _ => {}
+        }
+        services.insert(format!("demo/{name}"), (worth.to_owned(), addresses));
+    }
+    services
+}
+
+fn seen(cluster: &Cluster) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let records = cluster.index.records(None);
+    let line = |record: registry_core::ServiceRecord| {
+        let worth = record
+            .meta()
+            .metadata()
+            .get(crate::EXPORT)
+            .cloned()
+            .unwrap_or_default();
+        let endpoints = record.endpoints().iter();
+        let addresses = endpoints.flat_map(|endpoint| endpoint.addresses().to_vec());
+        let addresses = addresses.map(|address| address.to_string()).collect();
+        let id = record.id();
+        (
+            format!("{}/{}", id.group(), id.name()),
+            (worth.to_string(), addresses),
+        )
+    };
+    records.map(line).collect()
+}
+
+/// What is joined with slices.
+fn objects(join: Join) -> &'static [Kind] {
+    match join {
+        Join::Services => &[Kind::Service],
+        Join::Exports => &[Kind::Service, Kind::Export],
+        Join::Imports => &[Kind::Import],
+    }
+}
+
+fn listed(join: Join, cluster: &mut Cluster, world: &World) {
+    for kind in [Kind::Slice, Kind::Node].iter().chain(objects(join)) {
+        cluster.list(*kind, &world.of(*kind));
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
     fn any_history_ends_in_what_the_last_versions_say(
-        steps in prop::collection::vec(step(), 1..40),
+        (join, steps) in prop_oneof![
+            Just(Join::Services), Just(Join::Exports), Just(Join::Imports)
+        ].prop_flat_map(|join| (Just(join), prop::collection::vec(step(join), 1..40))),
         delayed in any::<bool>(),
     ) {
         let delay = if delayed { super::DELAY } else { Duration::ZERO };
-        let mut cluster = Cluster::with(delay);
+        let mut cluster = Cluster::of(join, delay);
         let mut world = World::default();
         let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut take = |cluster: &mut Cluster| {
@@ -266,20 +405,21 @@ proptest! {
                         cluster.delete(kind, &object);
                     }
                 }
-                Step::List => listed(&mut cluster, &world),
+                Step::List => listed(join, &mut cluster, &world),
                 Step::Pass(millis) => cluster.pass(Duration::from_millis(millis)),
                 Step::Take => { take(&mut cluster); }
             }
         }
         cluster.pass(super::DELAY);
         let told = take(&mut cluster);
-        let expected = plainly(&world);
+        let expected = plainly(join, &world);
         prop_assert_eq!(picture(&cluster), expected.clone());
+        prop_assert_eq!(seen(&cluster), naively(join, &world));
         prop_assert_eq!(cluster.index.next_due(), None);
         let expected: BTreeMap<String, Vec<String>> =
             expected.into_iter().map(|(id, (_, endpoints, _))| (id, endpoints)).collect();
         prop_assert_eq!(told, expected, "what was told differs from what is");
-        listed(&mut cluster, &world);
+        listed(join, &mut cluster, &world);
         prop_assert!(cluster.take().is_empty(), "the same again is a change");
     }
 }

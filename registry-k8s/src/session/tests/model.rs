@@ -16,6 +16,7 @@ use super::cluster::{Cluster, Fault, Key, State};
 use super::reader::{Picture, Reader};
 use crate::config::KubernetesConfig;
 use crate::session::Session;
+use crate::view::View;
 
 const NAMESPACES: [&str; 3] = ["a", "b", "c"];
 
@@ -443,7 +444,13 @@ pub(super) fn begin_with_most(
     Run {
         mode,
         told: Vec::new(),
-        session: Session::new(&config, "c", Arc::new(cluster.clone()), control.clone()),
+        session: Session::new(
+            &config,
+            &View::Services,
+            "c",
+            Arc::new(cluster.clone()),
+            control.clone(),
+        ),
         cluster,
         control,
         reader: Reader::default(),
