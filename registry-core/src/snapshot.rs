@@ -169,6 +169,19 @@ impl Snapshot {
         })
     }
 
+    /// As [`claims`](Self::claims), of all hostnames: each is a service as one registry has it, in no particular order.
+    pub fn all_claims(&self) -> impl Iterator<Item = &Arc<Service>> {
+        let alone = |service: &&Arc<Service>| match service.sources() {
+            [one] => {
+                let name = format!("{}@{}", service.hostname(), one.registry);
+                self.qualified.get(&name).is_none()
+            }
+            _ => false,
+        };
+        let several = self.qualified.iter().map(|claim| &claim.0.1);
+        several.chain(self.services.iter().filter(alone))
+    }
+
     /// The hostnames that registries [claim](Self::claims) and that are not served, because a policy of the merge lets
     /// none of them take part. In alphabetical order; looks at every name that several registries claim.
     pub fn unserved(&self) -> BTreeSet<&Str> {

@@ -664,6 +664,7 @@ fn who_is_not_let_in_can_be_seen_by_itself_and_nowhere_else() {
         "the other does not take part"
     );
     assert_eq!(claims(&world), ["a 2", "b 1"]);
+    assert_eq!(world.snapshot.all_claims().count(), 2);
     assert_eq!(unserved(&world), [""; 0]);
 
     world.list("b", []);
