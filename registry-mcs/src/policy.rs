@@ -68,6 +68,13 @@ impl MergePolicy for ClusterSet {
     }
 }
 
+/// The order of exports: the oldest first.
+pub(crate) fn older(a: (&RegistryId, &ServiceMeta), b: (&RegistryId, &ServiceMeta)) -> Ordering {
+    let untold = |meta: &ServiceMeta| meta.created().is_none();
+    let ((x, a), (y, b)) = (a, b);
+    (untold(a), a.created(), cluster(a), x).cmp(&(untold(b), b.created(), cluster(b), y))
+}
+
 /// The id of the cluster that an export is of; empty where it is unknown.
 pub(crate) fn cluster(meta: &ServiceMeta) -> &str {
     meta.variables().get("cluster").map_or("", |cluster| cluster)

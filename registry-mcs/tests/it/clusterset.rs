@@ -10,7 +10,7 @@ use registry_core::{
     SessionAffinity, Snapshot, Timestamp, Traffic, Transport, async_trait,
 };
 use registry_k8s::{ANNOTATION, EXPORT, VALID};
-use registry_mcs::ClusterSet;
+use registry_mcs::{ClusterSet, ExportStatus, Truth, exports};
 use tokio::time::Instant;
 
 /// A backend of which the engine needs only the kind.
@@ -236,4 +236,29 @@ impl Clusters {
         let conflicts = service.into_iter().flat_map(|service| service.conflicts());
         conflicts.map(ToString::to_string).collect()
     }
+}
+
+/// `cluster: Valid Ready Conflict` of each export of the service, with the status where it is not the wanted one.
+pub(crate) fn conditions(snapshot: &Snapshot, hostname: &str) -> Vec<String> {
+    let line = |export: &ExportStatus| {
+        let [valid, ready, conflict] = &export.conditions;
+        assert_eq!(
+            [valid.kind, ready.kind, conflict.kind],
+            ["Valid", "Ready", "Conflict"]
+        );
+        let mut words = vec![format!("{}:", export.cluster)];
+        for (condition, wanted) in [
+            (valid, Truth::True),
+            (ready, Truth::True),
+            (conflict, Truth::False),
+        ] {
+            words.push(condition.reason.clone());
+            assert!(!condition.reason.is_empty());
+            if condition.status != wanted {
+                words.push(format!("({})", condition.status.as_str()));
+            }
+        }
+        words.join(" ")
+    };
+    exports(snapshot, hostname).iter().map(line).collect()
 }

@@ -5,3 +5,4 @@
 mod clusterset;
 mod rules;
 mod server;
+mod statuses;

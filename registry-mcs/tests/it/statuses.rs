@@ -1,0 +1,266 @@
+//! The conditions of exports, and what an import of them would say.
+
+use registry_core::{Health, Labels, Snapshot, Transport};
+use registry_k8s::{INVALID_SERVICE_TYPE, NO_SERVICE};
+use registry_mcs::{ImportType, exported, exports, import_spec};
+
+use crate::clusterset::{Clusters, Export, WEB, conditions};
+
+fn merged(members: &[(&'static str, Export)]) -> Clusters {
+    let names: Vec<&'static str> = members.iter().map(|(name, _)| *name).collect();
+    let mut clusters = Clusters::new(&names);
+    for (name, export) in members.iter().rev() {
+        clusters.say(name, Some(export));
+    }
+    clusters
+}
+
+/// The message of the condition `Conflict`, which is that of all.
+fn message(clusters: &Clusters) -> String {
+    let exports = exports(&clusters.snapshot, WEB);
+    let messages = exports.iter().map(|export| export.conditions[2].message.clone());
+    let mut messages: Vec<String> = messages.collect();
+    messages.dedup();
+    assert_eq!(messages.len(), 1);
+    messages.remove(0)
+}
+
+#[test]
+fn exports_that_agree_are_valid_ready_and_without_conflict() {
+    let clusters = merged(&[("a", Export::at(200)), ("b", Export::at(100))]);
+    assert_eq!(
+        conditions(&clusters.snapshot, WEB),
+        ["b: Valid Ready NoConflicts", "a: Valid Ready NoConflicts"],
+        "the oldest first"
+    );
+    assert_eq!(message(&clusters), "");
+    assert_eq!(
+        conditions(&clusters.snapshot, "api.shop.svc.clusterset.local"),
+        [""; 0]
+    );
+    assert_eq!(exports(&Snapshot::default(), WEB), []);
+}
+
+#[test]
+fn an_export_of_nothing_says_why_and_takes_no_part_in_conflicts() {
+    let other = Export {
+        labels: vec![("team", "b")],
+        ..Export::at(300)
+    };
+    let clusters = merged(&[
+        ("a", Export::invalid(100, NO_SERVICE)),
+        ("b", Export::invalid(150, INVALID_SERVICE_TYPE)),
+        ("c", Export::at(200)),
+        ("d", other),
+    ]);
+    assert_eq!(
+        conditions(&clusters.snapshot, WEB),
+        [
+            "a: NoService (False) Pending (False) NoConflicts",
+            "b: InvalidServiceType (False) Failed (False) NoConflicts",
+            "c: Valid Ready LabelsConflict (True)",
+            "d: Valid Ready LabelsConflict (True)",
+        ]
+    );
+    let nothing = merged(&[("a", Export::invalid(100, NO_SERVICE)), ("b", Export::at(200))]);
+    assert_eq!(exported(&nothing.snapshot).into_iter().collect::<Vec<_>>(), [WEB]);
+    let mut nothing = nothing;
+    nothing.say("b", None);
+    assert!(nothing.snapshot.get(WEB).is_none());
+    assert_eq!(
+        conditions(&nothing.snapshot, WEB),
+        ["a: NoService (False) Pending (False) NoConflicts"]
+    );
+    assert_eq!(exported(&nothing.snapshot).into_iter().collect::<Vec<_>>(), [WEB]);
+    nothing.say("a", None);
+    assert_eq!(conditions(&nothing.snapshot, WEB), [""; 0]);
+    assert!(exported(&nothing.snapshot).is_empty());
+}
+
+#[test]
+fn each_conflict_has_its_reason_on_all_exports() {
+    let of = |change: fn(&mut Export)| {
+        let mut young = Export::at(200);
+        change(&mut young);
+        let old = Export {
+            affinity: Some(10),
+            ..Export::at(100)
+        };
+        young.affinity = young.affinity.or(Some(10)).filter(|seconds| *seconds > 0);
+        let clusters = merged(&[("a", old), ("b", young)]);
+        let [a, b] = &*exports(&clusters.snapshot, WEB) else {
+            panic!("two exports")
+        };
+        assert_eq!(a.conditions[2], b.conditions[2]);
+        let condition = a.conditions[2].clone();
+        (condition.reason, condition.message)
+    };
+    for (change, reason, message) in [
+        (
+            (|young| young.headless = true) as fn(&mut Export),
+            "TypeConflict",
+            r#"Conflicting type. Using "ClusterSetIP" from the oldest export, of cluster "a"; 1 of 2 clusters disagrees"#,
+        ),
+        (
+            |young| young.ports = vec![("http", 81, Transport::Tcp)],
+            "PortConflict",
+            r#"Conflicting number of port "http". Using "80" from the oldest export, of cluster "a"; 1 of 2 clusters disagrees"#,
+        ),
+        (
+            |young| young.ports = vec![("http", 80, Transport::Udp)],
+            "PortConflict",
+            r#"Conflicting protocol of port "http". Using "TCP" from the oldest export, of cluster "a"; 1 of 2 clusters disagrees"#,
+        ),
+        (
+            |young| young.ports.push(("dns", 53, Transport::Udp)),
+            "PortConflict",
+            r#"Conflicting ports. Using the ports of all, of which cluster "a" has "http"; 1 of 2 clusters disagrees"#,
+        ),
+        (
+            |young| young.affinity = Some(0),
+            "SessionAffinityConflict",
+            r#"Conflicting session affinity. Using "ClientIP" from the oldest export, of cluster "a"; 1 of 2 clusters disagrees"#,
+        ),
+        (
+            |young| young.affinity = Some(20),
+            "SessionAffinityConfigConflict",
+            r#"Conflicting session affinity timeout. Using "10" from the oldest export, of cluster "a"; 1 of 2 clusters disagrees"#,
+        ),
+        (
+            |young| young.labels = vec![("team", "b")],
+            "LabelsConflict",
+            r#"Conflicting exported labels. Using none from the oldest export, of cluster "a"; 1 of 2 clusters disagrees"#,
+        ),
+        (
+            |young| young.annotations = vec![("team", "b")],
+            "AnnotationsConflict",
+            r#"Conflicting exported annotations. Using none from the oldest export, of cluster "a"; 1 of 2 clusters disagrees"#,
+        ),
+        (
+            |young| young.local = true,
+            "InternalTrafficPolicyConflict",
+            r#"Conflicting internal traffic policy. Using "Cluster" from the oldest export, of cluster "a"; 1 of 2 clusters disagrees"#,
+        ),
+        (
+            |young| young.distribution = "PreferClose",
+            "TrafficDistributionConflict",
+            r#"Conflicting traffic distribution. Using none from the oldest export, of cluster "a"; 1 of 2 clusters disagrees"#,
+        ),
+        (
+            |young| young.families = "IPv6",
+            "IPFamilyConflict",
+            r#"Conflicting IP families. There is none that all have, cluster "a" has "IPv4"; 1 of 2 clusters disagrees"#,
+        ),
+    ] {
+        assert_eq!(of(change), (reason.to_owned(), message.to_owned()));
+    }
+}
+
+#[test]
+fn several_reasons_are_joined_by_commas_in_the_order_of_the_api() {
+    let other = Export {
+        headless: true,
+        distribution: "PreferClose",
+        labels: vec![("k", "v")],
+        ports: vec![("web", 80, Transport::Tcp)],
+        ..Export::at(200)
+    };
+    let third = Export {
+        ports: vec![("web", 81, Transport::Tcp)],
+        ..Export::at(300)
+    };
+    let clusters = merged(&[("a", Export::at(100)), ("b", other), ("c", third)]);
+    let reason = "PortConflict,TypeConflict,LabelsConflict,TrafficDistributionConflict (True)";
+    assert_eq!(
+        conditions(&clusters.snapshot, WEB),
+        ["a", "b", "c"].map(|name| format!("{name}: Valid Ready {reason}"))
+    );
+    let message = message(&clusters);
+    assert!(
+        message.contains("Conflicting ports. Using the ports of all, of which cluster \"a\" has \"http\"; 2 of 3 clusters disagree."),
+        "{message}"
+    );
+    assert!(message.contains("name of port 80/tcp"), "{message}");
+}
+
+#[test]
+fn a_port_may_be_that_of_an_export_that_is_not_the_oldest() {
+    let with = |created, number| Export {
+        ports: vec![("http", 80, Transport::Tcp), ("admin", number, Transport::Tcp)],
+        ..Export::at(created)
+    };
+    let clusters = merged(&[("a", Export::at(100)), ("b", with(200, 90)), ("c", with(300, 91))]);
+    let message = message(&clusters);
+    assert!(
+        message
+            .contains(r#"number of port "admin". Using "90" from an older export, of cluster "b"; 1 of 3"#),
+        "{message}"
+    );
+}
+
+#[test]
+fn clusters_of_one_id_are_in_conflict() {
+    let mut clusters = Clusters::with(&[("x", "east"), ("y", "east")]);
+    clusters.say("x", Some(&Export::at(100)));
+    clusters.say("y", Some(&Export::at(100)));
+    assert_eq!(
+        conditions(&clusters.snapshot, WEB),
+        ["east: Valid Ready ClusterIDConflict (True)"; 2]
+    );
+}
+
+#[test]
+fn an_import_says_what_was_merged() {
+    let old = Export {
+        affinity: Some(30),
+        distribution: "PreferClose",
+        families: "IPv6,IPv4",
+        labels: vec![("team", "a")],
+        annotations: vec![("note", "of a")],
+        ..Export::at(100)
+    };
+    let young = Export {
+        families: "IPv4",
+        labels: vec![("team", "b"), ("tier", "1")],
+        ports: vec![("dns", 53, Transport::Udp), ("http", 80, Transport::Tcp)],
+        ..Export::at(200)
+    };
+    let clusters = merged(&[("b", young), ("a", old)]);
+    let import = import_spec(clusters.snapshot.get(WEB).unwrap()).unwrap();
+    assert_eq!(import.kind, ImportType::ClusterSetIp);
+    let ports: Vec<_> = import
+        .ports
+        .iter()
+        .map(|port| (&*port.name, port.protocol, port.port))
+        .collect();
+    assert_eq!(ports, [("dns", "UDP", 53), ("http", "TCP", 80)]);
+    assert_eq!(import.ip_families, ["IPv4"]);
+    assert_eq!(
+        (import.session_affinity, import.session_affinity_timeout),
+        ("ClientIP", Some(30))
+    );
+    assert_eq!(import.internal_traffic_policy, "Cluster");
+    assert_eq!(import.traffic_distribution.unwrap(), "PreferClose");
+    assert_eq!(import.labels, [("team", "a")].into_iter().collect::<Labels>());
+    assert_eq!(
+        import.annotations,
+        [("note", "of a")].into_iter().collect::<Labels>()
+    );
+    assert_eq!(import.clusters, ["a", "b"]);
+}
+
+#[test]
+fn an_import_of_a_headless_service_has_its_ports_in_slices() {
+    let headless = Export {
+        headless: true,
+        endpoints: vec![(1, Health::Healthy)],
+        ..Export::at(100)
+    };
+    let clusters = merged(&[("a", headless), ("b", Export::at(200))]);
+    let import = import_spec(clusters.snapshot.get(WEB).unwrap()).unwrap();
+    assert_eq!((import.kind, import.ports.len()), (ImportType::Headless, 0));
+    assert_eq!(
+        (import.session_affinity, import.session_affinity_timeout),
+        ("None", None)
+    );
+}
