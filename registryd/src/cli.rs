@@ -7,6 +7,8 @@ mod bootstrap;
 mod check;
 mod client;
 mod configuration;
+#[cfg(feature = "mcs")]
+mod exports;
 mod orders;
 mod output;
 #[cfg(feature = "kubernetes")]
@@ -59,6 +61,9 @@ enum Command {
     /// Show services or endpoints of a running daemon
     #[command(subcommand)]
     Get(Get),
+    /// Show what clusters export to their clustersets, and what became of it
+    #[cfg(feature = "mcs")]
+    Exports(exports::ExportsArgs),
     /// Show the registries of a running daemon, and whether it is ready
     Status(ServerArgs),
     /// Let go of the endpoints of a registry that are held back, because they are gone indeed
@@ -240,6 +245,8 @@ impl Cli {
                 output,
             } => check::check(&config.source()?, offline, output.output).await,
             Command::Get(get) => show::get(get).await,
+            #[cfg(feature = "mcs")]
+            Command::Exports(args) => exports::show(&args).await,
             Command::Status(server) => show::status(&server).await,
             Command::Ack(order) => orders::acknowledge(&order).await,
             Command::Resync(order) => orders::resync(&order).await,

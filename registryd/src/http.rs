@@ -14,6 +14,8 @@
 
 mod document;
 mod etag;
+#[cfg(feature = "mcs")]
+mod exports;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod guard;
@@ -127,6 +129,8 @@ pub fn router(
         closing,
     });
     let routes = Router::new();
+    #[cfg(feature = "mcs")]
+    let routes = routes.route("/v1/exports", get(exports::list));
     #[cfg(feature = "xds")]
     let routes = routes
         .route("/v1/xds/clients", get(xds::clients))

@@ -1,5 +1,7 @@
 //! `/metrics`: OpenMetrics, read from discovery when it is asked for. Nothing is counted twice.
 
+#[cfg(feature = "mcs")]
+mod exports;
 #[cfg(feature = "xds")]
 mod xds;
 
@@ -68,6 +70,8 @@ impl Collector for Scrape {
         }
         self.totals(&mut encoder)?;
         self.latency(&mut encoder)?;
+        #[cfg(feature = "mcs")]
+        exports::encode(&self.0.discovery.snapshot(), &mut encoder)?;
         #[cfg(feature = "xds")]
         if let Some(xds) = &self.0.options.xds {
             xds::encode(xds, &mut encoder)?;

@@ -38,6 +38,18 @@ impl Selection {
         self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(hostname))
     }
 
+    /// True where services of that namespace may be wanted.
+    pub(super) fn in_namespace(&self, namespace: &str) -> bool {
+        let mut patterns = self.namespaces.iter();
+        self.namespaces.is_empty() || patterns.any(|pattern| pattern.matches(namespace))
+    }
+
+    /// True where what that registry has is wanted.
+    #[cfg(feature = "mcs")]
+    pub(super) fn of_registry(&self, id: &RegistryId) -> bool {
+        self.registries.is_empty() || self.registries.contains(id)
+    }
+
     /// True where the service is wanted.
     pub(super) fn matches(&self, service: &Service) -> bool {
         self.may_match(service.hostname())
@@ -46,11 +58,7 @@ impl Selection {
                     .sources()
                     .iter()
                     .any(|source| self.registries.contains(&source.registry)))
-            && (self.namespaces.is_empty()
-                || self
-                    .namespaces
-                    .iter()
-                    .any(|pattern| pattern.matches(service.namespace())))
+            && self.in_namespace(service.namespace())
             && self.labels.iter().all(|(key, pattern)| {
                 let value = service.labels().get(key);
                 value.is_some_and(|value| pattern.matches(value))
@@ -64,6 +72,12 @@ pub(super) fn list(query: Option<&str>) -> Result<Query, Problem> {
         query,
         &["host", "registry", "namespace", "label", "limit", "after"],
     )
+}
+
+/// Reads the parameters of a list of exports.
+#[cfg(feature = "mcs")]
+pub(super) fn exports(query: Option<&str>) -> Result<Query, Problem> {
+    parse(query, &["host", "registry", "namespace"])
 }
 
 /// Reads the parameters of a watch.

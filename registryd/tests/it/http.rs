@@ -4,6 +4,7 @@
 mod agreement;
 mod client;
 mod errors;
+mod exports;
 mod health;
 mod orders;
 mod services;

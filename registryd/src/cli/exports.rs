@@ -1,0 +1,130 @@
+//! `exports`: what clusters export to their clustersets, as a running daemon knows it.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::ServerArgs;
+use super::client::Client;
+use super::output::{print_as, table};
+use crate::error::Error;
+
+#[derive(Debug, Args)]
+pub(super) struct ExportsArgs {
+    /// Only services whose hostname fits the pattern, such as "db.*.svc.clusterset.local"
+    #[arg(value_name = "HOST")]
+    host: Option<String>,
+    /// Only what this registry exports
+    #[arg(long, value_name = "NAME")]
+    registry: Option<String>,
+    /// Only services of this namespace
+    #[arg(long, short, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub(super) async fn show(args: &ExportsArgs) -> Result<(), Error> {
+    let parameters = [
+        ("host", &args.host),
+        ("registry", &args.registry),
+        ("namespace", &args.namespace),
+    ];
+    let query: Vec<(&str, &str)> = parameters
+        .iter()
+        .filter_map(|(key, value)| Some((*key, value.as_deref()?)))
+        .collect();
+    let value = Client::new(&args.server)?.get("/v1/exports", &query).await?;
+    print_as(args.server.output.output, &value, exports)
+}
+
+fn exports(value: &Value) -> String {
+    let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut rows = Vec::new();
+    let mut remarks = Vec::new();
+    for service in list(&value["services"]) {
+        let hostname = text(&service, "hostname");
+        for export in list(&service["exports"]) {
+            let registry = text(&export, "registry");
+            let conditions = list(&export["conditions"]);
+            let [valid, ready, conflict] = ["Valid", "Ready", "Conflict"].map(|kind| {
+                let mut conditions = conditions.iter();
+                let condition = conditions.find(|condition| condition["type"] == kind);
+                let condition = condition.unwrap_or(&Value::Null);
+                let (status, reason) = (text(condition, "status"), text(condition, "reason"));
+                let message = text(condition, "message");
+                if status != usual(kind) && !message.is_empty() {
+                    remarks.push(format!("{hostname}: {registry}: {reason}: {message}"));
+                }
+                if status == usual(kind) || reason.is_empty() {
+                    status
+                } else {
+                    format!("{status}: {reason}")
+                }
+            });
+            rows.push([
+                hostname.clone(),
+                registry,
+                text(&export, "cluster"),
+                valid,
+                ready,
+                conflict,
+            ]);
+        }
+    }
+    let head = ["HOSTNAME", "REGISTRY", "CLUSTER", "VALID", "READY", "CONFLICT"];
+    let mut shown = table(head, rows);
+    if !remarks.is_empty() {
+        shown.push('\n');
+    }
+    for remark in remarks {
+        shown.push_str(&remark.replace(char::is_control, " "));
+        shown.push('\n');
+    }
+    shown
+}
+
+/// The status of a condition where all is well.
+fn usual(kind: &str) -> &'static str {
+    if kind == "Conflict" { "False" } else { "True" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_columns_and_what_is_not_as_usual_is_explained() {
+        let condition = |kind: &str, status: &str, reason: &str, message: &str| serde_json::json!({ "type": kind, "status": status, "reason": reason, "message": message });
+        let value = serde_json::json!({ "services": [{
+            "hostname": "db.shop.svc.clusterset.local",
+            "exports": [
+                { "registry": "set/a", "cluster": "eu", "conditions": [
+                    condition("Valid", "True", "Valid", "is valid"),
+                    condition("Ready", "True", "Ready", ""),
+                    condition("Conflict", "True", "PortConflict", "port http: 80 wins over 8080"),
+                ] },
+                { "registry": "set/b", "cluster": "us", "conditions": [
+                    condition("Valid", "False", "NoService", "there is no Service\u{7} db"),
+                    condition("Ready", "False", "Pending", ""),
+                    condition("Conflict", "False", "NoConflicts", ""),
+                ] },
+            ],
+        }] });
+        assert_eq!(
+            exports(&value),
+            "\
+HOSTNAME                       REGISTRY   CLUSTER   VALID              READY            CONFLICT
+db.shop.svc.clusterset.local   set/a      eu        True               True             True: PortConflict
+db.shop.svc.clusterset.local   set/b      us        False: NoService   False: Pending   False
+
+db.shop.svc.clusterset.local: set/a: PortConflict: port http: 80 wins over 8080
+db.shop.svc.clusterset.local: set/b: NoService: there is no Service  db
+"
+        );
+        assert_eq!(
+            exports(&serde_json::json!({ "services": [] })),
+            "HOSTNAME   REGISTRY   CLUSTER   VALID   READY   CONFLICT\n"
+        );
+    }
+}

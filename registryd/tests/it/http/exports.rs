@@ -1,0 +1,157 @@
+//! Exports of clusters to their clustersets, as operators see them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry_core::{
+    Discovery, Labels, RegistryOptions, ServiceId, ServiceMeta, ServicePort, ServiceRecord, Timestamp,
+};
+use registry_mcs::ClusterSet;
+use serde_json::{Value, json};
+
+use super::client::get;
+use super::setup::{Daemon, Scripted, endpoint};
+
+/// What a cluster exports, so many seconds after the first of all exports.
+fn export(cluster: &str, name: &str, age: u64, state: &str, port: Option<u16>) -> ServiceRecord {
+    let ports = port.map(|number| ServicePort {
+        number: Some(number),
+        ..ServicePort::new("http")
+    });
+    let meta: Arc<ServiceMeta> = ServiceMeta::builder(ServiceId::new("shop", "shop", name))
+        .ports(ports)
+        .metadata(Labels::from_iter([("export", state), ("type", "ClusterIP")]))
+        .variables(Labels::from_iter([("cluster", cluster)]))
+        .created(Some(Timestamp::from_millis(1_700_000_000_000 + 1_000 * age)))
+        .build();
+    let address = if cluster == "eu" { "10.1.0.1" } else { "10.2.0.1" };
+    let endpoints = port.map(|_| endpoint(address, name).build());
+    ServiceRecord::new(meta, endpoints.into_iter().collect::<Vec<_>>())
+}
+
+fn options() -> RegistryOptions {
+    RegistryOptions {
+        hostname: Some("{name}.{namespace}.svc.clusterset.local".parse().unwrap()),
+        ..RegistryOptions::default()
+    }
+}
+
+/// Two clusters that export `web`, with ports of one name and two numbers, and `db`, which neither has.
+async fn clusterset() -> Daemon {
+    let (a, a_script) = Scripted::new();
+    let (b, b_script) = Scripted::new();
+    let (vms, vms_script) = Scripted::new();
+    a_script.list([
+        export("eu", "web", 0, "Valid", Some(80)),
+        export("eu", "db", 0, "NoService", None),
+    ]);
+    b_script.list([
+        export("us", "web", 5, "Valid", Some(8080)),
+        export("us", "db", 5, "InvalidServiceType", None),
+    ]);
+    vms_script.list([super::setup::service("plain", "10.3.0.1")]);
+    let builder = Discovery::builder()
+        .registry_with("set/a", a, options())
+        .unwrap()
+        .registry_with("set/b", b, options())
+        .unwrap()
+        .registry("vms", vms)
+        .unwrap()
+        .policy("*.*.svc.clusterset.local", ClusterSet)
+        .publish_interval(Duration::ZERO);
+    let daemon = Daemon::start(builder).await;
+    daemon.discovery.ready().await;
+    daemon
+}
+
+async fn exports(daemon: &Daemon, query: &str) -> Value {
+    let answer = get(daemon.at, &format!("/v1/exports{query}")).await;
+    assert_eq!(answer.status, 200, "{query}");
+    answer.json()
+}
+
+/// By hostname: registry, cluster, and for each condition its status and reason.
+fn summary(all: &Value) -> Vec<(String, Vec<String>)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let export = |export: &Value| {
+        let conditions = export["conditions"].as_array().unwrap();
+        let conditions = conditions.iter().map(|condition| {
+            let [kind, status, reason] = ["type", "status", "reason"].map(|field| text(&condition[field]));
+            format!(" {kind}={status}/{reason}")
+        });
+        let conditions: String = conditions.collect();
+        format!(
+            "{} {}{conditions}",
+            text(&export["registry"]),
+            text(&export["cluster"])
+        )
+    };
+    let service = |service: &Value| {
+        let exports = service["exports"].as_array().unwrap();
+        (text(&service["hostname"]), exports.iter().map(export).collect())
+    };
+    all["services"].as_array().unwrap().iter().map(service).collect()
+}
+
+#[tokio::test]
+async fn each_export_has_its_conditions_also_where_nothing_can_be_served() {
+    let daemon = clusterset().await;
+    let all = exports(&daemon, "").await;
+    assert_eq!(all["ready"], true);
+    let found = summary(&all);
+    let hostnames: Vec<&str> = found.iter().map(|(hostname, _)| hostname.as_str()).collect();
+    assert_eq!(
+        hostnames,
+        ["db.shop.svc.clusterset.local", "web.shop.svc.clusterset.local"]
+    );
+    let starts = |found: &str, expected: &str| assert!(found.starts_with(expected), "{found}\n{expected}");
+    starts(&found[0].1[0], "set/a eu Valid=False/NoService Ready=");
+    starts(&found[0].1[1], "set/b us Valid=False/InvalidServiceType Ready=");
+    for (export, who) in found[1].1.iter().zip(["set/a eu", "set/b us"]) {
+        starts(export, &format!("{who} Valid=True/Valid Ready="));
+        assert!(export.ends_with("Conflict=True/PortConflict"), "{export}");
+    }
+}
+
+#[tokio::test]
+async fn exports_are_filtered_by_host_registry_and_namespace() {
+    let daemon = clusterset().await;
+    let count = async |query: &str| -> Vec<usize> {
+        let all = summary(&exports(&daemon, query).await);
+        all.iter().map(|(_, exports)| exports.len()).collect()
+    };
+    for (query, expected) in [
+        ("?host=web.*", vec![2]),
+        ("?host=web.*&host=db.shop.svc.clusterset.local", vec![2, 2]),
+        ("?registry=set/b", vec![1, 1]),
+        ("?registry=set/b&host=WEB.*", vec![1]),
+        ("?registry=vms", vec![]),
+        ("?namespace=shop", vec![2, 2]),
+        ("?namespace=sh*&namespace=none", vec![2, 2]),
+        ("?namespace=none", vec![]),
+    ] {
+        assert_eq!(count(query).await, expected, "{query}");
+    }
+    let wrong = get(daemon.at, "/v1/exports?hosts=web").await;
+    assert_eq!(wrong.status, 400);
+    assert_eq!(wrong.json()["known"], json!(["host", "registry", "namespace"]));
+}
+
+#[tokio::test]
+async fn metrics_count_exports_by_what_may_be_said_of_them() {
+    let daemon = clusterset().await;
+    let metrics = get(daemon.at, "/metrics").await;
+    let text = metrics.text();
+    for (registry, state, count) in [
+        ("set/a", "invalid", 1),
+        ("set/a", "conflict", 1),
+        ("set/a", "fine", 0),
+        ("set/b", "invalid", 1),
+        ("set/b", "conflict", 1),
+        ("set/b", "fine", 0),
+    ] {
+        let line = format!("registryd_exports{{registry=\"{registry}\",state=\"{state}\"}} {count}.0\n");
+        assert!(text.contains(&line), "{line}{text}");
+    }
+    assert!(!text.contains("registryd_exports{registry=\"vms\""), "{text}");
+}
