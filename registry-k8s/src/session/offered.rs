@@ -19,7 +19,7 @@ use futures_util::future::BoxFuture;
 use registry_core::{Backoff, Control, ErrorKind, RegistryError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::transport::{Ask, Class, Form, Refusal, Transport, read_whole};
 use crate::watch;
@@ -32,6 +32,8 @@ const CERTAIN: Duration = Duration::from_secs(10);
 const DOUBT: Duration = Duration::from_secs(5);
 /// Versions by preference; after them comes the one that the server prefers.
 const VERSIONS: [&str; 3] = ["v1beta1", "v1alpha1", "v1"];
+/// What a transport may take beyond its time for a head, for credentials and a second attempt.
+const OVERTIME: Duration = Duration::from_secs(30);
 /// What is asked for is a few kilobytes.
 const MOST_BYTES: usize = 1 << 20;
 
@@ -162,9 +164,10 @@ impl Offered {
         self.doubts = 0;
     }
 
-    /// It is asked as soon as can be.
+    /// It is asked as soon as can be: not before a rest, or the wait for certainty, is over.
     pub(super) fn ask_again(&mut self) {
-        if self.missing.is_none() && self.failures.is_first() {
+        let waits = self.known && self.missing.is_some();
+        if !waits && self.failures.is_first() {
             self.due = Instant::now();
         }
     }
@@ -344,7 +347,15 @@ impl Asker<'_> {
             watch: false,
             patience: self.patience,
         };
-        let answer = read_whole(self.transport, ask, MOST_BYTES).await;
+        let asked = format!("GET {}{}", self.transport.base(), ask.path);
+        let read = read_whole(self.transport, ask, MOST_BYTES);
+        let answer = timeout(self.patience + OVERTIME, read).await.unwrap_or_else(|_| {
+            let message = format!("{asked}: no answer");
+            Err(Refusal::trouble(RegistryError::new(
+                ErrorKind::Unreachable,
+                message,
+            )))
+        });
         if let Some(control) = self.control {
             let is_failure = |refusal: &Refusal| refusal.class != Class::NotFound;
             let failed = answer.as_ref().err().is_some_and(is_failure);

@@ -2,5 +2,6 @@
 
 mod cluster;
 mod model;
+mod offered;
 mod reader;
 mod telling;

@@ -59,7 +59,17 @@ pub(super) struct State {
     pub(super) silent: BTreeMap<&'static str, Instant>,
     pub(super) forbidden: BTreeSet<&'static str>,
     pub(super) asked: u64,
+    /// Versions of the API of Multi-Cluster Services.
+    pub(super) served: Vec<&'static str>,
+    /// None of them is served before that.
+    pub(super) unserved_until: Option<Instant>,
+    /// Nobody may ask which versions there are.
+    pub(super) hidden: bool,
+    /// Paths that were asked for, without their queries.
+    pub(super) paths: Vec<String>,
 }
+
+pub(super) const GROUP: &str = "multicluster.x-k8s.io";
 
 impl Cluster {
     pub(super) fn new(streaming: bool, chunks: Vec<usize>) -> Self {
@@ -78,6 +88,10 @@ impl Cluster {
             silent: BTreeMap::new(),
             forbidden: BTreeSet::new(),
             asked: 0,
+            served: vec!["v1alpha1", "v1beta1"],
+            unserved_until: None,
+            hidden: false,
+            paths: Vec::new(),
         })))
     }
 
@@ -142,6 +156,43 @@ impl State {
         self.compact();
     }
 
+    pub(super) fn serve(&mut self, versions: &[&'static str]) {
+        self.served = versions.to_vec();
+        self.cut();
+    }
+
+    /// What is said of that API: `None` where something else is asked for, and no text where there is nothing.
+    fn describe(&self, path: &str) -> Option<Option<String>> {
+        let of_apis = path.strip_prefix("/apis/")?;
+        let (group, rest) = of_apis.split_once('/').unwrap_or((of_apis, ""));
+        if group == "discovery.k8s.io" {
+            return None;
+        }
+        let hides = self.unserved_until.is_some_and(|until| Instant::now() < until);
+        let served = if hides || group != GROUP {
+            &[]
+        } else {
+            &self.served[..]
+        };
+        let (version, list) = rest.split_once('/').unwrap_or((rest, ""));
+        let versions: Vec<Value> = served
+            .iter()
+            .map(|version| json!({ "version": version }))
+            .collect();
+        match (version, list) {
+            ("", _) if served.is_empty() => Some(None),
+            ("", _) => Some(Some(
+                json!({ "kind": "APIGroup", "versions": versions }).to_string(),
+            )),
+            (version, _) if !served.contains(&version) => Some(None),
+            (_, "") => Some(Some(
+                json!({ "resources": [{ "name": "serviceexports" }, { "name": "serviceexports/status" }] })
+                    .to_string(),
+            )),
+            _ => None,
+        }
+    }
+
     fn is_silent(&self, path: &str) -> bool {
         self.silent.keys().any(|part| path.contains(part))
     }
@@ -163,6 +214,7 @@ impl Collection {
             "endpointslices" => "EndpointSlice",
             "nodes" => "Node",
             "namespaces" => "Namespace",
+            "serviceexports" => "ServiceExport",
             other => panic!("{other}"),
         };
         let namespace = parts.iter().position(|part| *part == "namespaces");
@@ -203,6 +255,7 @@ impl Transport for Cluster {
         let (fault, silent) = {
             let mut state = self.lock();
             state.asked += 1;
+            state.paths.push(path.to_owned());
             let fault = state.faults.pop_front().unwrap_or(Fault::None);
             (fault, state.is_silent(path))
         };
@@ -235,6 +288,22 @@ impl Transport for Cluster {
             stream.push(&format!(r#"{{"metadata":{{"uid":"life-{}"}}}}"#, state.life));
             drop(state);
             return Ok(stream.body());
+        }
+        match state.describe(path) {
+            None => {}
+            Some(_) if state.hidden && path.split('/').count() <= 4 => {
+                drop(state);
+                return refuse(403, "");
+            }
+            Some(None) => {
+                drop(state);
+                return refuse(404, "");
+            }
+            Some(Some(text)) => {
+                stream.push(&text);
+                drop(state);
+                return Ok(stream.body());
+            }
         }
         let query: HashMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
         let number = |key: &str| query.get(key).map(|value| value.parse::<u64>().unwrap());

@@ -12,11 +12,11 @@ use registry_core::{Control, Event, PortDefaults, Resync, Scope};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use super::cluster::{Cluster, Fault, Key, State};
+use super::cluster::{Cluster, Fault, GROUP, Key, State};
 use super::reader::{Picture, Reader};
 use crate::config::KubernetesConfig;
 use crate::session::Session;
-use crate::view::View;
+use crate::view::{McsApi, View};
 
 const NAMESPACES: [&str; 3] = ["a", "b", "c"];
 
@@ -52,6 +52,11 @@ enum Deed {
     Allow,
     Faults(Vec<Fault>),
     Wish(u8),
+    Export(u8, u8, bool),
+    /// Which versions of the API of exports are served.
+    Serve(u8),
+    /// For a moment none is.
+    Flicker,
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -95,16 +100,20 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(Deed::Tick),
         1 => Just(Deed::Wipe),
         3 => Just(Deed::Cut),
-        2 => (0..6_u8).prop_map(Deed::Silence),
+        2 => (0..7_u8).prop_map(Deed::Silence),
         2 => Just(Deed::Speak),
-        2 => (0..7_u8).prop_map(Deed::Forbid),
+        2 => (0..8_u8).prop_map(Deed::Forbid),
         2 => Just(Deed::Allow),
         3 => proptest::collection::vec(fault(), 1..8).prop_map(Deed::Faults),
         3 => (0..4_u8).prop_map(Deed::Wish),
+        3 => (0..3_u8, 0..3_u8, any::<bool>()).prop_map(|(n, i, there)| Deed::Export(n, i, there)),
+        2 => (0..3_u8).prop_map(Deed::Serve),
+        2 => Just(Deed::Flicker),
     ]
 }
 
-const PLACES: [&str; 7] = [
+const PLACES: [&str; 8] = [
+    "/serviceexports",
     "/endpointslices",
     "/services",
     "/nodes",
@@ -156,12 +165,20 @@ pub(super) fn plain(kind: &'static str, name: &str, labels: &Value) -> (Key, Val
     ((kind, String::new(), name.to_owned()), object)
 }
 
+pub(super) fn export(namespace: &str, name: &str) -> (Key, Value) {
+    let object = json!({
+        "metadata": { "name": name, "namespace": namespace, "uid": format!("x-{namespace}-{name}") },
+    });
+    (("ServiceExport", namespace.to_owned(), name.to_owned()), object)
+}
+
 /// The objects of a service that never changes: only its form does.
-pub(super) fn steady(namespace: &str) -> [(Key, Value); 3] {
+pub(super) fn steady(namespace: &str) -> [(Key, Value); 4] {
     [
         service(namespace, "steady"),
         slice(namespace, "steady-1", "steady", [100, 101].into_iter()),
         slice(namespace, "steady-2", "steady", [102].into_iter()),
+        export(namespace, "steady"),
     ]
 }
 
@@ -177,10 +194,15 @@ pub(super) fn ill(object: &Value, how: Ill) -> Value {
 }
 
 /// What there is to see in a namespace.
-fn expected(state: &State, namespaces: &[String]) -> Picture {
+fn expected(state: &State, view: &View, namespaces: &[String]) -> Picture {
     let mut picture = Picture::new();
+    let counts = match view {
+        View::Services => "Service",
+        View::Exports(_) => "ServiceExport",
+        View::Imports(_) => "ServiceImport",
+    };
     for (kind, namespace, name) in state.objects.keys() {
-        if *kind == "Service" && namespaces.contains(namespace) {
+        if *kind == counts && namespaces.contains(namespace) {
             picture.insert((namespace.clone(), name.clone()), Default::default());
         }
     }
@@ -191,6 +213,10 @@ fn expected(state: &State, namespaces: &[String]) -> Picture {
         let owner = object["metadata"]["labels"]["kubernetes.io/service-name"]
             .as_str()
             .unwrap();
+        let service = ("Service", namespace.clone(), owner.to_owned());
+        if !state.objects.contains_key(&service) {
+            continue;
+        }
         if let Some(endpoints) = picture.get_mut(&(namespace.clone(), owner.to_owned())) {
             let said = object["endpoints"].as_array().unwrap().iter();
             endpoints.extend(said.map(|one| one["addresses"][0].as_str().unwrap().to_owned()));
@@ -208,6 +234,7 @@ pub(super) enum Mode {
 
 pub(super) struct Run {
     mode: Mode,
+    view: View,
     pub(super) cluster: Cluster,
     pub(super) control: Control,
     session: Session,
@@ -219,6 +246,8 @@ pub(super) struct Run {
     blind: bool,
     /// All that is steady was there.
     seen: bool,
+    /// And may be gone.
+    pub(super) may_go: bool,
 }
 
 impl Run {
@@ -261,7 +290,8 @@ impl Run {
             Mode::All => &["/", "/endpointslices", "/services"],
             Mode::Named | Mode::Labelled => &["/", "/endpointslices", "/services", "/namespaces"],
         };
-        for part in parts {
+        let exports = (self.view != View::Services).then_some("/serviceexports");
+        for part in parts.iter().copied().chain(exports) {
             if let Some(since) = state.silent.get(part) {
                 assert!(
                     since.elapsed() < secs(45),
@@ -278,7 +308,7 @@ impl Run {
         let there = self.reader.picture.get(&key).map_or(0, BTreeSet::len);
         self.seen |= there == 3;
         assert!(
-            there == 3 || !self.seen,
+            there == 3 || !self.seen || self.may_go,
             "{there} of 3 endpoints: {:?}",
             self.reader.picture
         );
@@ -302,7 +332,7 @@ impl Run {
 
     pub(super) fn expected(&self) -> Picture {
         let watched = self.watched();
-        expected(&self.cluster.lock(), &watched)
+        expected(&self.cluster.lock(), &self.view, &watched)
     }
 
     fn act(&mut self, deed: Deed) {
@@ -343,10 +373,30 @@ impl Run {
                 state.put(key, object);
             }
             Deed::Ill(n, is_slice, how) => {
-                let [service, slice, _] = steady(name_of(n));
+                let [service, slice, ..] = steady(name_of(n));
                 let (key, object) = if is_slice { slice } else { service };
                 self.blind |= matches!(how, Some(Ill::Name | Ill::Long));
                 state.put(key, how.map_or(object.clone(), |how| ill(&object, how)));
+            }
+            Deed::Export(n, i, there) => {
+                let (key, object) = export(name_of(n), &format!("s{i}"));
+                if there {
+                    state.put(key, object);
+                } else {
+                    state.delete(&key);
+                }
+            }
+            Deed::Serve(which) => {
+                let versions: [&[&str]; 3] = [&["v1alpha1"], &["v1alpha1", "v1beta1"], &["v1beta1"]];
+                state.serve(versions[usize::from(which)]);
+            }
+            Deed::Flicker => {
+                // Twice in a row would be what is believed.
+                let now = Instant::now();
+                if state.unserved_until.is_none_or(|last| now > last + secs(60)) {
+                    state.unserved_until = Some(now + secs(5));
+                    state.cut();
+                }
             }
             Deed::Compact => state.compact(),
             Deed::Tick => state.tick(),
@@ -385,6 +435,7 @@ impl Run {
         state.faults.clear();
         state.silent.clear();
         state.forbidden.clear();
+        state.unserved_until = None;
         for namespace in NAMESPACES {
             for (key, object) in steady(namespace) {
                 state.put(key, object);
@@ -410,6 +461,40 @@ pub(super) fn begin_with_most(
     nodes: bool,
     chunks: Vec<usize>,
 ) -> Run {
+    let control = Control::new("k8s".parse().unwrap(), PortDefaults::default());
+    begin_view(
+        &View::Services,
+        control,
+        max_namespaces,
+        mode,
+        streaming,
+        nodes,
+        chunks,
+        |_| {},
+    )
+}
+
+pub(super) fn exports() -> View {
+    View::Exports(McsApi {
+        groups: vec!["other.example.com".to_owned(), GROUP.to_owned()],
+    })
+}
+
+/// As `begin_with_most`, with a view, and with something done to the cluster before anybody asks.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "only tests call it, with names for what is not plain"
+)]
+pub(super) fn begin_view(
+    view: &View,
+    control: Control,
+    max_namespaces: usize,
+    mode: Mode,
+    streaming: bool,
+    nodes: bool,
+    chunks: Vec<usize>,
+    before: impl FnOnce(&mut State),
+) -> Run {
     let cluster = Cluster::new(streaming, chunks);
     {
         let mut state = cluster.lock();
@@ -423,9 +508,12 @@ pub(super) fn begin_with_most(
             state.put(key, object);
             let (key, object) = slice(namespace, "e0", "s0", 0..3);
             state.put(key, object);
+            let (key, object) = export(namespace, "s0");
+            state.put(key, object);
         }
         let (key, object) = plain("Node", "n0", &json!({}));
         state.put(key, object);
+        before(&mut state);
     }
     let config = KubernetesConfig {
         nodes,
@@ -440,28 +528,31 @@ pub(super) fn begin_with_most(
         namespace_selector: (mode == Mode::Labelled).then(|| "watched=yes".to_owned()),
         ..KubernetesConfig::default()
     };
-    let control = Control::new("k8s".parse().unwrap(), PortDefaults::default());
     Run {
         mode,
+        view: view.clone(),
         told: Vec::new(),
-        session: Session::new(
-            &config,
-            &View::Services,
-            "c",
-            Arc::new(cluster.clone()),
-            control.clone(),
-        ),
+        session: Session::new(&config, view, "c", Arc::new(cluster.clone()), control.clone()),
         cluster,
         control,
         reader: Reader::default(),
         wishes: Vec::new(),
         blind: false,
         seen: false,
+        may_go: false,
     }
 }
 
-async fn run(mode: Mode, streaming: bool, nodes: bool, chunks: Vec<usize>, deeds: Vec<(u64, Deed)>) {
-    let mut run = begin(mode, streaming, nodes, chunks);
+async fn run(
+    view: View,
+    mode: Mode,
+    streaming: bool,
+    nodes: bool,
+    chunks: Vec<usize>,
+    deeds: Vec<(u64, Deed)>,
+) {
+    let control = Control::new("k8s".parse().unwrap(), PortDefaults::default());
+    let mut run = begin_view(&view, control, 100, mode, streaming, nodes, chunks, |_| {});
     for (wait, deed) in deeds {
         run.until(Instant::now() + Duration::from_millis(wait)).await;
         run.act(deed);
@@ -498,7 +589,8 @@ async fn run(mode: Mode, streaming: bool, nodes: bool, chunks: Vec<usize>, deeds
         assert!(age <= KubernetesConfig::default().freshness_bound(), "{age:?}");
     }
     let asked = run.cluster.lock().asked - asked;
-    assert!(asked < 100, "{asked} requests while all was well");
+    let most = if run.view == View::Services { 100 } else { 150 };
+    assert!(asked < most, "{asked} requests while all was well");
     run.act(Deed::Slice(0, 0, 0, 5));
     run.act(Deed::Service(0, 0, true));
     run.until(Instant::now() + secs(1)).await;
@@ -507,10 +599,11 @@ async fn run(mode: Mode, streaming: bool, nodes: bool, chunks: Vec<usize>, deeds
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn whatever_happens_the_picture_ends_up_as_the_cluster_and_what_was_there_was_never_missing(
+        exported in any::<bool>(),
         mode in prop_oneof![Just(Mode::All), Just(Mode::Named), Just(Mode::Labelled)],
         streaming in any::<bool>(),
         nodes in any::<bool>(),
@@ -522,6 +615,7 @@ proptest! {
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(run(mode, streaming, nodes, chunks, deeds));
+        let view = if exported { exports() } else { View::Services };
+        runtime.block_on(run(view, mode, streaming, nodes, chunks, deeds));
     }
 }

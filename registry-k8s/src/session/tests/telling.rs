@@ -110,7 +110,7 @@ async fn nothing_turns_in_circles_while_the_whole_is_not_known_yet() {
 #[tokio::test(start_paused = true)]
 async fn what_is_too_long_to_be_read_in_a_listing_stays_and_is_said_to_be_unread() {
     let mut run = begun(Mode::All, true, false).await;
-    let [_, (key, object), _] = steady("a");
+    let [_, (key, object), ..] = steady("a");
     run.cluster.lock().put(key.clone(), ill(&object, Ill::Long));
     run.wish(Scope::Registry);
     run.pass(1).await;
