@@ -71,7 +71,8 @@ pub enum PortRule {
     #[default]
     Lenient,
     /// Where ports of one name differ in transport or number, or ports of different names have the same of both, as
-    /// clients that connect by number need it.
+    /// clients that connect by number need it. What is spoken on a port is then the word of the one with precedence, even
+    /// where it has none.
     Strict,
 }
 

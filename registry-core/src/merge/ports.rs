@@ -104,9 +104,9 @@ impl<'a> Merged<'a> {
             _ => {}
         }
         let (held, owner) = &mut self.ports[at];
-        if held.app_protocol.is_empty() && fits {
+        if !strict && held.app_protocol.is_empty() && fits {
             held.app_protocol = port.app_protocol.clone();
-        } else if !port.app_protocol.is_empty() && held.app_protocol != port.app_protocol {
+        } else if (strict || !port.app_protocol.is_empty()) && held.app_protocol != port.app_protocol {
             note(
                 conflicts,
                 ConflictField::AppProtocol,

@@ -557,6 +557,34 @@ fn strict_ports_that_nobody_named_have_the_name_that_they_have() {
 }
 
 #[test]
+fn what_is_spoken_on_a_strict_port_is_the_word_of_the_first_even_where_it_has_none() {
+    let speaking = |n, protocol: &str| {
+        let port = ServicePort {
+            app_protocol: protocol.into(),
+            ..ServicePort::new("http")
+        };
+        record_with("web", [port], [endpoint(n, 80)])
+    };
+    for (mut world, expected, conflicts) in [
+        (two(), "http2", vec![]),
+        (
+            with_policy(Clusters),
+            "",
+            vec!["port.protocol http: a says , b says http2"],
+        ),
+    ] {
+        world.list("b", [speaking(2, "http2")]);
+        world.list("a", [speaking(1, "")]);
+        assert_eq!(world.lines("web.mesh").unwrap().len(), 2);
+        assert_eq!(
+            &*world.snapshot.get("web.mesh").unwrap().ports()[0].app_protocol,
+            expected
+        );
+        assert_eq!(told(&world), conflicts);
+    }
+}
+
+#[test]
 fn who_lost_all_ports_has_no_opinion_on_the_endpoint_of_another() {
     let mut world = with_policy(Clusters);
     let shared = |number, health| {
