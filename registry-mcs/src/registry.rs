@@ -47,7 +47,10 @@ pub struct McsRegistry {
 
 impl McsRegistry {
     /// What a member of a virtual clusterset exports. Without an id the cluster is asked which one it has: by its
-    /// ClusterProperty, else by the uid of its namespace `kube-system`.
+    /// ClusterProperty `cluster.clusterset.k8s.io`, else by the uid of its namespace `kube-system`.
+    ///
+    /// Only where there is no ClusterProperty the uid counts: where it may not be read the watch does not begin, since the
+    /// id would change with rights. A watch looks at the id every few minutes, and begins anew where it is another one.
     pub fn exports(cluster: Cluster, id: Option<String>, settings: McsSettings) -> Self {
         let view = View::Exports(McsApi {
             groups: settings.groups.clone(),
@@ -97,14 +100,16 @@ impl ServiceRegistry for McsRegistry {
     }
 
     async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {
-        let name = match self.view {
+        if let View::Imports(_) = self.view {
             // Endpoints are in the clusters that their slices name.
-            View::Imports(_) => String::new(),
-            View::Exports(_) | View::Services => {
-                identity::cluster_id(&self.cluster, self.id.as_deref()).await?
-            }
-        };
-        Ok(self.cluster.watch(&self.view, &name, control))
+            return Ok(self.cluster.watch(&self.view, "", control));
+        }
+        let id = identity::cluster_id(&self.cluster, self.id.as_deref()).await?;
+        let watch = self.cluster.watch(&self.view, &id, control);
+        Ok(match self.id {
+            Some(_) => watch,
+            None => identity::followed(watch, self.cluster.clone(), id),
+        })
     }
 
     async fn probe(&self) -> Result<(), RegistryError> {

@@ -1,0 +1,141 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use registry_core::Event;
+
+use super::*;
+
+const PROPERTY: &str =
+    r#"{"kind":"ClusterProperty","metadata":{"name":"cluster.clusterset.k8s.io"},"spec":{"value":"VALUE"}}"#;
+const NAMESPACE: &str = r#"{"metadata":{"name":"kube-system","uid":"721ab723-13bc-11e5-aec2-42010af0021e"},"status":{"phase":"Active"}}"#;
+
+/// What a cluster answers: a body, or a status.
+type Answers = [(&'static str, Result<String, u16>)];
+
+fn get(answers: &Answers, path: &str) -> Result<Option<Bytes>, RegistryError> {
+    let answer = answers.iter().find(|(held, _)| *held == path);
+    match answer.map_or(&Err(404), |(_, answer)| answer) {
+        Ok(body) => Ok(Some(body.clone().into())),
+        Err(404) => Ok(None),
+        Err(403) => Err(RegistryError::new(ErrorKind::Denied, format!("GET {path}: 403"))),
+        Err(status) => Err(RegistryError::new(
+            ErrorKind::Unavailable,
+            format!("GET {path}: {status}"),
+        )),
+    }
+}
+
+async fn id(answers: &Answers) -> Result<String, String> {
+    let found = found("https://a", |path| async move { get(answers, path) }).await;
+    found.map_err(|error| error.report())
+}
+
+fn property(value: &str) -> Result<String, u16> {
+    Ok(PROPERTY.replace("VALUE", value))
+}
+
+fn namespace() -> (&'static str, Result<String, u16>) {
+    (KUBE_SYSTEM, Ok(NAMESPACE.to_owned()))
+}
+
+const UID: &str = "721ab723-13bc-11e5-aec2-42010af0021e";
+
+#[tokio::test]
+async fn the_property_goes_before_the_uid_and_its_newest_version_first() {
+    let [beta, alpha] = PROPERTIES;
+    assert_eq!(id(&[namespace()]).await.unwrap(), UID);
+    assert_eq!(id(&[(alpha, property("a")), namespace()]).await.unwrap(), "a");
+    let both = [(beta, property("b.example")), (alpha, property("a")), namespace()];
+    assert_eq!(id(&both).await.unwrap(), "b.example");
+}
+
+#[tokio::test]
+async fn a_refusal_is_no_absence() {
+    let [beta, alpha] = PROPERTIES;
+    let group = || (GROUP, Ok("{}".to_owned()));
+    let denied = [(beta, Err(403)), group(), namespace()];
+    let error = id(&denied).await.unwrap_err();
+    assert!(
+        error.contains("allow `get` of clusterproperties.about.k8s.io, or configure the id"),
+        "{error}"
+    );
+    assert!(error.contains(beta), "{error}");
+    let unknown = [(beta, Err(403)), (GROUP, Err(403)), namespace()];
+    assert!(
+        id(&unknown).await.is_err(),
+        "whether there are properties is not known"
+    );
+    let absent = [(beta, Err(403)), (alpha, Err(403)), namespace()];
+    assert_eq!(id(&absent).await.unwrap(), UID, "there is no such kind");
+    let old = [(alpha, Err(403)), group(), namespace()];
+    assert!(id(&old).await.is_err());
+
+    for path in [beta, alpha, KUBE_SYSTEM] {
+        let answers = [(path, Err(503)), namespace()];
+        let error = id(&answers).await.unwrap_err();
+        assert!(error.contains(&format!("GET {path}: 503")), "{error}");
+    }
+    let error = id(&[(KUBE_SYSTEM, Err(403))]).await.unwrap_err();
+    assert!(
+        error.contains("allow `get` of the namespace kube-system"),
+        "{error}"
+    );
+    let error = id(&[]).await.unwrap_err();
+    assert!(
+        error.contains("GET /api/v1/namespaces/kube-system: 404"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_id_is_an_error_that_says_where_it_was_found() {
+    let [beta, _] = PROPERTIES;
+    let long = "x".repeat(64);
+    for wrong in ["", "A", "a b", "-a", "a.b.c", "a..b", "a.", &long] {
+        let error = id(&[(beta, property(wrong)), namespace()]).await.unwrap_err();
+        let expected =
+            format!("https://a: GET {beta}: spec.value: found {wrong:?}, expected the id of a cluster");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    for right in ["a", "0-a", "eu-1.example"] {
+        assert_eq!(id(&[(beta, property(right))]).await.unwrap(), right);
+    }
+    let label = "x".repeat(63);
+    assert!(checked(&format!("{label}.{label}")).is_ok());
+    for body in ["", "{}", r#"{"spec":{"value":7}}"#, "<html>"] {
+        let error = id(&[(beta, Ok(body.to_owned())), namespace()]).await.unwrap_err();
+        assert!(
+            error.contains(&format!("GET {beta}: no answer that can be read")),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_when_the_cluster_has_another_id_and_not_when_nobody_can_look() {
+    let looked = Arc::new(AtomicUsize::new(0));
+    let looks = looked.clone();
+    let change = changed("a".to_owned(), move || {
+        let nth = looks.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match nth {
+                0 => Ok("a".to_owned()),
+                1 => Err(RegistryError::new(ErrorKind::Unreachable, "refused")),
+                _ => Ok("b".to_owned()),
+            }
+        }
+    });
+    let quiet = stream::once(async { Ok(vec![Event::Confirmed(registry_core::Scope::Registry)]) });
+    let mut watch = ended_by(Box::pin(quiet.chain(stream::pending())), change);
+    assert_eq!(watch.next().await.unwrap().unwrap().len(), 1);
+    let begun = tokio::time::Instant::now();
+    let error = watch.next().await.unwrap().unwrap_err().report();
+    assert!(error.contains("has the id \"b\", and had \"a\""), "{error}");
+    assert_eq!(looked.load(Ordering::Relaxed), 3);
+    let took = begun.elapsed();
+    assert!((LOOK * 2..LOOK * 4).contains(&took), "{took:?}");
+    // Nothing more comes of it, and no panic.
+    let more = tokio::time::timeout(Duration::from_secs(3600), watch.next()).await;
+    assert!(more.is_err());
+}
