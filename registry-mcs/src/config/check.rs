@@ -5,6 +5,7 @@ use registry_k8s::{Cluster, Fleet, KubernetesConfig};
 
 use super::{ClusterConfig, McsConfig, Mode};
 use crate::error::Error;
+use crate::identity;
 
 /// The longest name that DNS allows.
 const LONGEST: usize = 253;
@@ -171,13 +172,7 @@ fn one_cluster(config: &McsConfig, index: usize, cluster: &ClusterConfig) -> Res
         }
     }
     if let Some(id) = &cluster.cluster {
-        if !is_dns_name(id, LONGEST_ID) {
-            let problem = format!(
-                "found {id:?}, expected the id of a cluster: a DNS name in lower case of at most {LONGEST_ID} characters, \
-                 such as `eu-1`"
-            );
-            return Err(wrong(field("cluster"), problem));
-        }
+        identity::checked(id).map_err(|problem| wrong(field("cluster"), problem))?;
         if let Some(before) = others.iter().position(|other| other.cluster.as_ref() == Some(id)) {
             let problem =
                 format!("found {id:?}, which is the id of clusters[{before}] too, expected another id");
@@ -200,9 +195,6 @@ fn one_cluster(config: &McsConfig, index: usize, cluster: &ClusterConfig) -> Res
         .map(drop)
         .map_err(|source| of_cluster(format!("clusters[{index}]"), source))
 }
-
-/// The longest id of a cluster, as KEP-2149 has it.
-const LONGEST_ID: usize = 128;
 
 /// What a name becomes as that of a registry, after that of the entry.
 fn registry_name(name: &str) -> Option<RegistryId> {
