@@ -3,6 +3,7 @@
 mod clusters;
 mod eureka;
 mod kubernetes;
+mod mcs;
 mod nomad;
 mod recorder;
 mod tiers;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use registry_core::{RegistryId, Snapshot, Str};
-use registry_mcs::{Condition, ExportStatus, Truth};
+use registry_mcs::{Condition, ExportStatus};
 use serde::Serialize;
 
 use super::Api;
@@ -110,11 +110,7 @@ impl<'a> ConditionView<'a> {
     fn of(condition: &'a Condition) -> Self {
         Self {
             r#type: condition.kind,
-            status: match condition.status {
-                Truth::True => "True",
-                Truth::False => "False",
-                Truth::Unknown => "Unknown",
-            },
+            status: condition.status.as_str(),
             reason: &condition.reason,
             message: &condition.message,
         }
