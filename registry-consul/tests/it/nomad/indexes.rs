@@ -1,13 +1,14 @@
 //! Indexes that go back, stand still, or belong to a server that is behind.
 
+use registry_consul::{ChecksConfig, Ghosts};
 use registry_core::{ErrorKind, Guard, Phase};
 use registry_testkit::nomad::{Cause, Registration, Rights};
 use registry_testkit::witness::Witness;
 use registry_testkit::{Fault, FaultProxy, Match, Rule};
 
 use super::{
-    config, degraded, discover_guarded, instances, pause, play, shown, synced, truth, until_degraded,
-    until_healthy, until_shown, until_true,
+    config, degraded, discover, discover_guarded, instances, pause, play, requests_from, shown, synced,
+    truth, until_degraded, until_healthy, until_shown, until_true,
 };
 use crate::support::{phase, ready, status, until, until_phase};
 
@@ -162,4 +163,33 @@ async fn a_server_without_a_leader_degrades_and_loses_nothing() {
     until_phase(&discovery, Phase::Synced).await;
     witness.saw_everything("while there was no leader", &discovery);
     discovery.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_names_the_region_and_only_instances_may_be_read_from_any_server() {
+    for stale in [true, false] {
+        let nomad = play(&[("web", 2)]).await;
+        let mut config = config(&nomad.url());
+        config.region = Some("global".to_owned());
+        config.stale = stale;
+        config.ghosts = Ghosts::Mark;
+        config.checks = Some(ChecksConfig::default());
+        let discovery = discover(config);
+        for path in [
+            "/v1/services",
+            "/v1/service/web",
+            "/v1/event/stream",
+            "/v1/allocations",
+            "/v1/allocation/",
+        ] {
+            until(path, &discovery, |_| requests_from(&nomad, 0, path) > 0).await;
+        }
+        for request in nomad.requests() {
+            let target = &request.target;
+            assert_eq!(request.query("region").as_deref(), Some("global"), "{target}");
+            let of_any = stale && request.path() == "/v1/service/web";
+            assert_eq!(request.query("stale").is_some(), of_any, "{target}");
+        }
+        discovery.shutdown().await;
+    }
 }

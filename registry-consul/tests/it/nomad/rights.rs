@@ -8,8 +8,8 @@ use registry_testkit::nomad::{Denied, Job, Rights, Settings, unique, worlds};
 use registry_testkit::witness::Witness;
 
 use super::{
-    NODE, config, degraded, discover, instances, play, play_with, shown, token_config, truth, until_degraded,
-    until_healthy, until_jobs, until_shown, until_streams, until_true,
+    NODE, config, degraded, discover, instances, play, play_with, shown, synced, token_config, truth,
+    until_degraded, until_healthy, until_jobs, until_shown, until_streams, until_true,
 };
 use crate::support::{phase, ready, status, until, until_phase};
 
@@ -129,6 +129,29 @@ async fn idea_20_all_rights_taken_in_mid_watch_remove_nothing() {
     witness.saw_everything("while rights were missing", &discovery);
     nomad.register(&instances("web", 3));
     until_true("followed again", &discovery, &nomad).await;
+    discovery.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_replaced_in_its_file_is_used_as_soon_as_the_old_one_is_refused() {
+    let nomad = play(&[("web", 2), ("api", 1)]).await;
+    nomad.grant("old", Rights::All);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "old").unwrap();
+    let mut config = config(&nomad.url());
+    config.token_file = Some(file.clone());
+    let discovery = synced(&nomad, config).await;
+    let witness = Witness::call(&discovery);
+
+    std::fs::write(&file, "new").unwrap();
+    nomad.grant("new", Rights::All);
+    nomad.revoke("old");
+    nomad.register(&instances("web", 3));
+    until_true("with the new token", &discovery, &nomad).await;
+    until_streams(&nomad, 1).await;
+    until_healthy(&discovery).await;
+    witness.saw_everything("while tokens were replaced", &discovery);
     discovery.shutdown().await;
 }
 
