@@ -11,10 +11,11 @@ use registry_core::{Control, ErrorKind, EventStream, RegistryError};
 use crate::access::{ApiServer, Lease, Origin};
 use crate::config::KubernetesConfig;
 use crate::error::Error;
-use crate::session::Session;
-use crate::transport::{Ask, Class, Form, Transport, read_whole};
+use crate::session::{Session, offered};
+use crate::transport::{Ask, Class, Form, Refusal, Transport, read_whole};
 use crate::view::View;
 use crate::watch::{self, Resource};
+use crate::wire;
 
 /// One cluster, for registries that are built on this crate. Cloning it shares the connection.
 #[derive(Clone)]
@@ -80,7 +81,9 @@ impl Cluster {
         self.config.freshness_bound()
     }
 
-    /// Watches what counts as services in this view. Endpoints are said to be in the cluster of that name. It never ends.
+    /// Watches what counts as services in this view. Endpoints are said to be in the cluster of that name, except those of
+    /// imports, which are where their slices say; there it is the cluster in which the addresses of imports are valid, and
+    /// empty where nobody has to tell that from others. It never ends.
     pub fn watch(&self, view: &View, cluster: &str, control: Control) -> EventStream {
         let server = Arc::new(Lease::new(self.server.clone()));
         let session = Session::new(&self.config, view, cluster, server, control);
@@ -96,18 +99,47 @@ impl Cluster {
     /// Where it cannot be had, or is larger than an object may be; the message names the URL.
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>, RegistryError> {
         let server = Lease::new(self.server.clone());
-        self.read(&server, path.to_owned(), Form::Object).await
+        match self.read(&server, path.to_owned(), Form::Object).await {
+            Ok(body) => Ok(Some(body)),
+            Err(refusal) if refusal.class == Class::NotFound => Ok(None),
+            Err(refusal) => Err(refusal.error),
+        }
     }
 
     /// Whether all may be listed that a watch of this view needs.
     ///
+    /// A cluster that serves none of the groups of the view passes, with a warning in the log: there is nothing to read yet,
+    /// and a watch goes on to ask.
+    ///
     /// # Errors
     ///
-    /// Where it may not, or the server cannot be reached.
-    pub async fn probe(&self, _view: &View) -> Result<(), RegistryError> {
+    /// Where it may not, and then the message says which right is missing; or the server cannot be reached.
+    pub async fn probe(&self, view: &View) -> Result<(), RegistryError> {
         let server = Lease::new(self.server.clone());
-        let namespaces = &self.config.namespaces;
-        let mut fields: Vec<String> = namespaces
+        let custom = match view.wanted(&self.config) {
+            None => None,
+            Some(wanted) => {
+                let found = offered::find(&server, None, &wanted, self.config.request_timeout).await;
+                let api = found.map_err(|refusal| refusal.error)?;
+                if api.is_none() {
+                    let (plural, groups) = (wanted.plural, wanted.groups.join(", "));
+                    tracing::warn!(
+                        target = self.target(),
+                        "the cluster serves no {plural} in {groups}"
+                    );
+                }
+                api.map(|api| (api.path(), wanted.plural, None))
+            }
+        };
+        let services = || ("/api/v1".to_owned(), "services", None);
+        let slices = |selector| ("/apis/discovery.k8s.io/v1".to_owned(), "endpointslices", selector);
+        let lists = match view {
+            View::Services | View::Exports(_) => vec![services(), slices(None)],
+            View::Imports(_) => vec![slices(Some(wire::IMPORTED_SERVICE_NAME.to_owned()))],
+        };
+        let mut fields: Vec<String> = self
+            .config
+            .namespaces
             .iter()
             .map(|name| format!("/namespaces/{name}"))
             .collect();
@@ -116,12 +148,13 @@ impl Cluster {
         }
         // All of them: rights are granted for one namespace at a time.
         for field in fields {
-            for (group, plural) in [
-                ("/api/v1", "services"),
-                ("/apis/discovery.k8s.io/v1", "endpointslices"),
-            ] {
-                self.probe_list(&server, format!("{group}{field}/{plural}?limit=1"))
-                    .await?;
+            for (group, plural, selector) in lists.iter().chain(&custom) {
+                let list = Resource {
+                    path: format!("{group}{field}/{plural}"),
+                    selector: selector.clone(),
+                    form: Form::Metadata,
+                };
+                self.probe_list(&server, &list).await?;
             }
         }
         if let Some(selector) = &self.config.namespace_selector {
@@ -130,36 +163,41 @@ impl Cluster {
                 selector: Some(selector.clone()),
                 form: Form::Metadata,
             };
-            self.probe_list(&server, watch::first(&namespaces)).await?;
+            self.probe_list(&server, &namespaces).await?;
         }
         Ok(())
     }
 
     /// Reads one page: the head alone would say of a proxy in between that all is well.
-    async fn probe_list(&self, server: &Lease, path: String) -> Result<(), RegistryError> {
+    async fn probe_list(&self, server: &Lease, list: &Resource) -> Result<(), RegistryError> {
+        let path = watch::first(list);
         let asked = format!("GET {}{path}", server.base());
-        match self.read(server, path, Form::Metadata).await? {
-            Some(body) => watch::is_list(&asked, &body),
-            None => {
+        let Refusal { class, error } = match self.read(server, path, list.form).await {
+            Ok(body) => return watch::is_list(&asked, &body),
+            Err(refusal) => refusal,
+        };
+        Err(match class {
+            Class::NotFound => {
                 let text = format!("{asked}: 404, expected a list");
-                Err(RegistryError::new(ErrorKind::Configuration, text))
+                RegistryError::new(ErrorKind::Configuration, text)
             }
-        }
+            Class::Forbidden => {
+                let text = format!("{} (needs {})", error.report(), watch::needed_role(list));
+                RegistryError::new(error.kind(), text)
+            }
+            _ => error,
+        })
     }
 
     /// The whole of a bounded answer.
-    async fn read(&self, server: &Lease, path: String, form: Form) -> Result<Option<Bytes>, RegistryError> {
+    async fn read(&self, server: &Lease, path: String, form: Form) -> Result<Bytes, Refusal> {
         let ask = Ask {
             path,
             form,
             watch: false,
             patience: self.config.request_timeout,
         };
-        match read_whole(server, ask, self.config.max_page_bytes).await {
-            Ok(body) => Ok(Some(body)),
-            Err(refusal) if refusal.class == Class::NotFound => Ok(None),
-            Err(refusal) => Err(refusal.error),
-        }
+        read_whole(server, ask, self.config.max_page_bytes).await
     }
 }
 

@@ -8,11 +8,16 @@ use tokio::time::Instant;
 
 use super::{Change, Index, Join, Kind, Mapping, Part, Source};
 
-const KINDS: [Kind; 3] = [Kind::Service, Kind::Slice, Kind::Node];
+/// What is joined, in each view. One of each is needed for a service.
+const VIEWS: [(Join, [Kind; 3]); 3] = [
+    (Join::Services, [Kind::Service, Kind::Slice, Kind::Node]),
+    (Join::Exports, [Kind::Service, Kind::Slice, Kind::Export]),
+    (Join::Imports, [Kind::Import, Kind::Slice, Kind::Node]),
+];
 
-fn index(removal_delay: Duration) -> Index {
+fn index(join: Join, removal_delay: Duration) -> Index {
     Index::new(Mapping {
-        join: Join::Services,
+        join,
         cluster: "a".into(),
         network: "n".into(),
         fqdn: true,
@@ -21,13 +26,19 @@ fn index(removal_delay: Duration) -> Index {
     })
 }
 
-/// One object, as every kind, and as part of a service.
+/// One object, as every kind, and as part of a service, in every view.
 pub fn object(bytes: &[u8]) {
-    for kind in KINDS {
-        one(kind, bytes);
+    for (join, kinds) in VIEWS {
+        for kind in kinds {
+            one(join, kind, bytes);
+        }
+        part(join, bytes);
     }
-    // Whatever slice it is, there is a service for it.
-    let mut index = index(Duration::ZERO);
+}
+
+/// Whatever slice it is, there is a service for it.
+fn part(join: Join, bytes: &[u8]) {
+    let mut index = index(join, Duration::ZERO);
     let now = Instant::now();
     tell(&mut index, Kind::Slice, bytes, Source::Watched, now);
     let Some((namespace, name)) = index
@@ -37,15 +48,26 @@ pub fn object(bytes: &[u8]) {
     else {
         return;
     };
+    let metadata = serde_json::json!({ "namespace": namespace, "name": name });
+    let (service, export) = match join {
+        Join::Services => (Kind::Service, None),
+        Join::Exports => (Kind::Service, Some(Kind::Export)),
+        Join::Imports => (Kind::Import, None),
+    };
+    if let Some(kind) = export {
+        let export = serde_json::json!({ "metadata": metadata }).to_string();
+        tell(&mut index, kind, export.as_bytes(), Source::Watched, now);
+        check(&mut index, now);
+    }
     for ip in ["10.96.0.1", "None"] {
-        let service = serde_json::json!({
-            "metadata": { "namespace": namespace, "name": name },
-            "spec": { "clusterIP": ip, "ipFamilies": ["IPv6"] },
+        let object = serde_json::json!({
+            "metadata": metadata,
+            "spec": { "clusterIPs": [ip], "ipFamilies": ["IPv6"] },
         });
         tell(
             &mut index,
-            Kind::Service,
-            service.to_string().as_bytes(),
+            service,
+            object.to_string().as_bytes(),
             Source::Watched,
             now,
         );
@@ -54,15 +76,22 @@ pub fn object(bytes: &[u8]) {
     }
 }
 
-/// What one after another becomes of a line of objects each; the first byte of a line says what is told of it.
+/// What one after another becomes of a line of objects each, in every view; the first byte of a line says what is told of
+/// it.
 pub fn history(bytes: &[u8]) {
-    let mut index = index(Duration::from_millis(100));
+    for (join, kinds) in VIEWS {
+        history_in(join, kinds, bytes);
+    }
+}
+
+fn history_in(join: Join, kinds: [Kind; 3], bytes: &[u8]) {
+    let mut index = index(join, Duration::from_millis(100));
     let mut now = Instant::now();
     for line in bytes.split(|byte| *byte == b'\n') {
         let Some((what, object)) = line.split_first() else {
             continue;
         };
-        let kind = KINDS[usize::from(what % 3)];
+        let kind = kinds[usize::from(what % 3)];
         let part = Part {
             kind,
             namespace: None,
@@ -93,8 +122,8 @@ fn tell(index: &mut Index, kind: Kind, object: &[u8], source: Source, now: Insta
 }
 
 /// Listed or watched, once or twice, an object says the same, and is gone when it is removed.
-fn one(kind: Kind, bytes: &[u8]) {
-    let mut index = index(Duration::ZERO);
+fn one(join: Join, kind: Kind, bytes: &[u8]) {
+    let mut index = index(join, Duration::ZERO);
     let now = Instant::now();
     let part = Part {
         kind,
