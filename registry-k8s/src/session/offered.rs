@@ -4,12 +4,13 @@
 //!
 //! ```text
 //!  groups in order ─▶ GET /apis/<group> ──────▶ versions in order ─▶ GET /apis/<group>/<version> ─▶ it lists the kind
-//!                        │ 404: the next group                         │ it does not: the next version
-//!                        └ 403: the lists themselves are tried ◀───────┘ 403
+//!                        │ 404: the next group, after the last     │   it does not: the next version
+//!                        │      one GET /apis has to agree         │
+//!                        └ 403: the lists themselves are tried ◀───┘ 403
 //! ```
 //!
 //! That nothing is served is no trouble: then there is nothing of the kind. But a server says the same for a moment while it
-//! starts, or while definitions are made anew, so where something is known it has to say so twice.
+//! starts, or while definitions are made anew, so where something is known it has to go on saying so for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,8 @@ use crate::watch;
 const EVERY: Duration = Duration::from_secs(30);
 /// How long nothing has to have been served before that is believed of a cluster of which something is known.
 const CERTAIN: Duration = Duration::from_secs(10);
+/// How often it is asked in that time.
+const SOON: Duration = Duration::from_secs(3);
 /// After a list that is not there, at the earliest: each time in a row this much later.
 const DOUBT: Duration = Duration::from_secs(5);
 /// Versions by preference; after them comes the one that the server prefers.
@@ -72,7 +75,7 @@ pub(super) struct Offered {
     wanted: Arc<Wanted>,
     patience: Duration,
     every: Duration,
-    /// Something of the kind is known, or may be: then absence has to be seen twice.
+    /// Something of the kind is known, or may be: then absence has to last.
     known: bool,
     /// Since when nothing is served, with no other answer in between.
     missing: Option<Instant>,
@@ -82,6 +85,12 @@ pub(super) struct Offered {
     asked: Option<Instant>,
     due: Instant,
     asking: Option<BoxFuture<'static, Result<Option<Api>, Refusal>>>,
+}
+
+/// An `APIGroupList`.
+#[derive(Debug, Deserialize)]
+struct Groups {
+    groups: Vec<Named>,
 }
 
 /// An `APIGroup`.
@@ -100,11 +109,11 @@ struct Version {
 /// An `APIResourceList`.
 #[derive(Debug, Deserialize)]
 struct Resources {
-    resources: Vec<Resource>,
+    resources: Vec<Named>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Resource {
+struct Named {
     name: String,
 }
 
@@ -212,7 +221,7 @@ impl Offered {
                     self.known = false;
                     return Some(Word::Absent);
                 }
-                self.due = since + CERTAIN;
+                self.due = (now + SOON).min(since + CERTAIN);
                 before.is_none().then(|| Word::Failed(Arc::new(self.vanished())))
             }
             Err(Refusal { class, error }) => {
@@ -236,7 +245,7 @@ impl Offered {
 
     fn vanished(&self) -> RegistryError {
         let message = format!(
-            "{}/apis: found no {} in {}, of which some are known: what is known stays until that was found twice",
+            "{}/apis: found no {} in {}, of which some are known: what is known stays unless that lasts",
             self.transport.base(),
             self.wanted.plural,
             self.wanted.groups.join(", ")
@@ -258,10 +267,16 @@ pub(crate) async fn find(
         wanted,
         patience,
     };
+    let mut described = false;
     for group in &wanted.groups {
-        if let Some(api) = asker.find_in(group).await? {
-            return Ok(Some(api));
+        match asker.find_in(group).await? {
+            Answer::Is(Some(api)) => return Ok(Some(api)),
+            Answer::Is(None) => described = true,
+            Answer::NotThere | Answer::Denied => {}
         }
+    }
+    if !described {
+        asker.check_absence().await?;
     }
     Ok(None)
 }
@@ -282,10 +297,11 @@ enum Answer<T> {
 }
 
 impl Asker<'_> {
-    async fn find_in(self, group: &str) -> Result<Option<Api>, Refusal> {
+    /// The version to use of a group, where there is such a group.
+    async fn find_in(self, group: &str) -> Result<Answer<Option<Api>>, Refusal> {
         let candidates: Vec<String> = match self.get::<Group>(&format!("/apis/{group}")).await? {
             Answer::Is(found) => by_preference(found),
-            Answer::NotThere => return Ok(None),
+            Answer::NotThere => return Ok(Answer::NotThere),
             Answer::Denied => VERSIONS.map(str::to_owned).to_vec(),
         };
         for version in candidates {
@@ -296,10 +312,30 @@ impl Asker<'_> {
                 Answer::Denied => self.lists(&api).await?,
             };
             if serves {
-                return Ok(Some(api));
+                return Ok(Answer::Is(Some(api)));
             }
         }
-        Ok(None)
+        Ok(Answer::Is(None))
+    }
+
+    /// That there is no such group is the word of a server that knows which groups there are. Whatever stands between may
+    /// say that there is nothing at all.
+    async fn check_absence(self) -> Result<(), Refusal> {
+        const PATH: &str = "/apis";
+        let problem = match self.get::<Groups>(PATH).await? {
+            Answer::Denied => return Ok(()),
+            Answer::NotThere => "404, expected a list of groups".to_owned(),
+            Answer::Is(Groups { groups }) => {
+                let is_wanted = |group: &&Named| self.wanted.groups.contains(&group.name);
+                match groups.iter().find(is_wanted) {
+                    None => return Ok(()),
+                    Some(Named { name }) => format!("found {name}, which the server does not serve"),
+                }
+            }
+        };
+        let message = format!("GET {}{PATH}: {problem}", self.transport.base());
+        let error = RegistryError::new(ErrorKind::Unavailable, message);
+        Err(Refusal::trouble(error))
     }
 
     /// Whether there is such a list, where nobody may ask what there is.

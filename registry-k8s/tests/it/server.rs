@@ -10,6 +10,7 @@ mod headless;
 mod life;
 mod load;
 mod locality;
+mod multicluster;
 mod ports;
 pub(crate) mod restart;
 pub(crate) mod rights;

@@ -163,12 +163,20 @@ impl State {
 
     /// What is said of that API: `None` where something else is asked for, and no text where there is nothing.
     fn describe(&self, path: &str) -> Option<Option<String>> {
+        let hides = self.unserved_until.is_some_and(|until| Instant::now() < until);
+        if path == "/apis" {
+            let name = if hides || self.served.is_empty() {
+                "other"
+            } else {
+                GROUP
+            };
+            return Some(Some(json!({ "groups": [{ "name": name }] }).to_string()));
+        }
         let of_apis = path.strip_prefix("/apis/")?;
         let (group, rest) = of_apis.split_once('/').unwrap_or((of_apis, ""));
         if group == "discovery.k8s.io" {
             return None;
         }
-        let hides = self.unserved_until.is_some_and(|until| Instant::now() < until);
         let served = if hides || group != GROUP {
             &[]
         } else {
