@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::ServerArgs;
 use super::client::Client;
 use super::output::{print_as, table};
+use super::show::{list, text};
 use crate::error::Error;
 
 #[derive(Debug, Args)]
@@ -37,35 +38,24 @@ pub(super) async fn show(args: &ExportsArgs) -> Result<(), Error> {
     print_as(args.server.output.output, &value, exports)
 }
 
+/// The conditions of an export, in the order of their columns.
+const CONDITIONS: [&str; 3] = ["Valid", "Ready", "Conflict"];
+
 fn exports(value: &Value) -> String {
-    let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut rows = Vec::new();
     let mut remarks = Vec::new();
     for service in list(&value["services"]) {
-        let hostname = text(&service, "hostname");
+        let hostname = text(service, "hostname");
+        let first = remarks.len();
         for export in list(&service["exports"]) {
-            let registry = text(&export, "registry");
-            let conditions = list(&export["conditions"]);
-            let [valid, ready, conflict] = ["Valid", "Ready", "Conflict"].map(|kind| {
-                let mut conditions = conditions.iter();
-                let condition = conditions.find(|condition| condition["type"] == kind);
-                let condition = condition.unwrap_or(&Value::Null);
-                let (status, reason) = (text(condition, "status"), text(condition, "reason"));
-                let message = text(condition, "message");
-                if status != usual(kind) && !message.is_empty() {
-                    remarks.push(format!("{hostname}: {registry}: {reason}: {message}"));
-                }
-                if status == usual(kind) || reason.is_empty() {
-                    status
-                } else {
-                    format!("{status}: {reason}")
-                }
-            });
+            let remark = remark(export).map(|remark| format!("{hostname}: {remark}"));
+            // A conflict is told of all exports alike.
+            remarks.extend(remark.filter(|remark| !remarks[first..].contains(remark)));
+            let [valid, ready, conflict] = CONDITIONS.map(|kind| cell(condition(export, kind), kind));
             rows.push([
                 hostname.clone(),
-                registry,
-                text(&export, "cluster"),
+                text(export, "registry"),
+                text(export, "cluster"),
                 valid,
                 ready,
                 conflict,
@@ -82,6 +72,37 @@ fn exports(value: &Value) -> String {
         shown.push('\n');
     }
     shown
+}
+
+/// What is the matter with an export: the first condition that is not as usual explains those after it.
+fn remark(export: &Value) -> Option<String> {
+    let unusual = |kind: &&str| {
+        let status = text(condition(export, kind), "status");
+        !status.is_empty() && status != usual(kind)
+    };
+    let kind = CONDITIONS.into_iter().find(unusual)?;
+    let condition = condition(export, kind);
+    let words = format!("{}: {}", text(condition, "reason"), text(condition, "message"));
+    Some(match kind {
+        "Conflict" => words,
+        _ => format!("{}: {words}", text(export, "registry")),
+    })
+}
+
+/// Such as `True`, or `False: NoService` where that is not as usual.
+fn cell(condition: &Value, kind: &str) -> String {
+    let (status, reason) = (text(condition, "status"), text(condition, "reason"));
+    if status == usual(kind) || reason.is_empty() {
+        status
+    } else {
+        format!("{status}: {reason}")
+    }
+}
+
+fn condition<'a>(export: &'a Value, kind: &str) -> &'a Value {
+    let mut all = list(&export["conditions"]).iter();
+    all.find(|condition| condition["type"] == kind)
+        .unwrap_or(&Value::Null)
 }
 
 /// The status of a condition where all is well.
@@ -104,9 +125,14 @@ mod tests {
                     condition("Ready", "True", "Ready", ""),
                     condition("Conflict", "True", "PortConflict", "port http: 80 wins over 8080"),
                 ] },
+                { "registry": "set/c", "cluster": "ap", "conditions": [
+                    condition("Valid", "True", "Valid", "is valid"),
+                    condition("Ready", "True", "Ready", ""),
+                    condition("Conflict", "True", "PortConflict", "port http: 80 wins over 8080"),
+                ] },
                 { "registry": "set/b", "cluster": "us", "conditions": [
                     condition("Valid", "False", "NoService", "there is no Service\u{7} db"),
-                    condition("Ready", "False", "Pending", ""),
+                    condition("Ready", "False", "Pending", "waiting"),
                     condition("Conflict", "False", "NoConflicts", ""),
                 ] },
             ],
@@ -116,9 +142,10 @@ mod tests {
             "\
 HOSTNAME                       REGISTRY   CLUSTER   VALID              READY            CONFLICT
 db.shop.svc.clusterset.local   set/a      eu        True               True             True: PortConflict
+db.shop.svc.clusterset.local   set/c      ap        True               True             True: PortConflict
 db.shop.svc.clusterset.local   set/b      us        False: NoService   False: Pending   False
 
-db.shop.svc.clusterset.local: set/a: PortConflict: port http: 80 wins over 8080
+db.shop.svc.clusterset.local: PortConflict: port http: 80 wins over 8080
 db.shop.svc.clusterset.local: set/b: NoService: there is no Service  db
 "
         );
