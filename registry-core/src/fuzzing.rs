@@ -6,9 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
+use tokio::time::Instant;
+
 use crate::endpoint_set::EndpointSet;
+use crate::engine::Engine;
 use crate::error::RegistryError;
-use crate::model::ServiceRecord;
+use crate::model::{RegistryId, ServiceRecord, Timestamp};
+use crate::store::Saved;
 
 /// A target: its name, which is that of its corpus, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -83,6 +87,23 @@ pub fn check_same(a: &ServiceRecord, b: &ServiceRecord) {
     );
     assert_eq!(a.endpoints(), b.endpoints());
     assert_eq!(a.endpoints().content_hash(), b.endpoints().content_hash());
+}
+
+/// Begins with what an engine that is gone knew of a registry, as a start does with what was kept on disk.
+///
+/// # Panics
+///
+/// Where that cannot be written, or not be read again.
+pub fn restart(gone: &Engine, engine: &mut Engine, id: &RegistryId, now: Instant) {
+    let records = crate::store::fuzzing::kept(&gone.records(id));
+    let saved = Saved {
+        kind: String::new(),
+        target: String::new(),
+        confirmed: Timestamp::now(),
+        saved: Timestamp::now(),
+        records,
+    };
+    engine.restore(id, saved, now);
 }
 
 /// Runs targets on their corpus and on all inputs that once made them fail, as kept in the folder `fuzz` of the

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use registry_core::engine::{Engine, EngineSettings};
 use registry_core::{
-    Address, Control, Endpoint, Event, EventStream, Health, Pattern, RegistryError, RegistryId,
+    Address, Control, Endpoint, Event, EventStream, Health, Outage, Pattern, RegistryError, RegistryId,
     RegistryOptions, Resolution, Scope, ServiceId, ServiceMeta, ServicePort, ServiceRecord, ServiceRegistry,
     SessionAffinity, Snapshot, Timestamp, Traffic, Transport, async_trait,
 };
@@ -154,8 +154,9 @@ pub(crate) fn engine(now: Instant) -> Engine {
 }
 
 /// Adds a member; nothing is held back, so that a test may take away what it likes.
-pub(crate) fn add(engine: &mut Engine, registry: &str) {
+pub(crate) fn add(engine: &mut Engine, registry: &str, outage: Outage) {
     let options = RegistryOptions {
+        outage,
         hostname: Some("{name}.{namespace}.svc.clusterset.local".parse().unwrap()),
         guard: None,
         ..RegistryOptions::default()
@@ -187,7 +188,7 @@ impl Clusters {
         let now = Instant::now();
         let mut engine = engine(now);
         for (registry, _) in members {
-            add(&mut engine, registry);
+            add(&mut engine, registry, Outage::Keep);
             engine
                 .apply(&id(registry), Event::listing(Scope::Registry, []), now)
                 .unwrap();

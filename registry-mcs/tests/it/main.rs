@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what is not as expected fails the test")]
 
 mod clusterset;
+mod model;
 mod rules;
 mod server;
 mod statuses;
