@@ -15,6 +15,8 @@
 //! - **A move between slices is no gap**: removals wait 100 ms for the endpoint to turn up in another slice. What is known to
 //!   be gone does not wait: another pod has its address, or its name.
 //!
+//! - **Exports and imports** of Multi-Cluster Services go the same way: a [`Cluster`] can be watched by other [views](View).
+//!
 //! See [`KubernetesRegistry`] for what becomes what. A `Fleet` watches a directory of kubeconfigs, or Secrets that hold
 //! them: a registry for each cluster.
 //!
@@ -31,7 +33,7 @@
 //! ```
 //!
 //! The credentials need `list` and `watch` on `services` and on `endpointslices` of `discovery.k8s.io`; for regions also on
-//! `nodes`.
+//! `nodes`; for other views on what these read.
 //!
 //! ```no_run
 //! use registry_core::Discovery;

@@ -26,6 +26,9 @@ use crate::view::View;
 /// What is not said of an endpoint counts as `ready`, `serving` and not `terminating`, as the API has it. The raw status
 /// keeps all three words: `ready=true serving=unset terminating=false`.
 ///
+/// What implementations of Multi-Cluster Services derived from imports does not count: Services that a ServiceImport owns, and
+/// slices with the label `multicluster.kubernetes.io/service-name`. Other [views](crate::View) read exports and imports.
+///
 /// The default hostname is `{name}.{namespace}.svc.cluster.local`, with the domain of the configuration; templates may use
 /// `{cluster}`. A service's group is its namespace.
 ///

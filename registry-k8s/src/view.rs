@@ -9,18 +9,23 @@ use crate::session::parts::{EXPORTS, IMPORTS};
 /// each case; everything else, from health to localities, is the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum View {
-    /// Its Services. Those that an implementation of Multi-Cluster Services derived from imports do not count, and
-    /// neither do slices of other clusters.
+    /// Its Services. Those that an implementation of Multi-Cluster Services derived from imports do not count, and neither do
+    /// slices of other clusters: those with the label `multicluster.kubernetes.io/service-name`, whatever others they have.
     #[default]
     Services,
     /// What the cluster gives to its clusterset: its ServiceExports, each joined with the Service of its name. An export
-    /// whose Service is missing or of a kind that cannot be exported is a record without endpoints, see [`EXPORT`].
+    /// whose Service is missing or of a kind that cannot be exported is a record without endpoints and ports, see
+    /// [`EXPORT`].
     ///
-    /// Labels are the exported ones; exported annotations are metadata, see [`ANNOTATION`]. The creation time is that of
-    /// the export.
+    /// Labels are the exported ones; exported annotations are metadata, see [`ANNOTATION`], beside the words of the Service.
+    /// The creation time is that of the export. Endpoints are called `<hostname>.<cluster>`.
     Exports(McsApi),
     /// What the cluster has of its clusterset: its ServiceImports, joined with the slices that were imported for them.
-    /// An endpoint is in the cluster that its slice names as its source.
+    ///
+    /// An endpoint is in the cluster that its slice names as its source, and called `<hostname>.<that cluster>`; where the
+    /// slice names none it has no name that could be resolved. Addresses of imports are valid in the importing cluster.
+    /// Where there are no slices at all, which implementations need not make, these addresses are the one endpoint, of
+    /// unknown health and with the numbers of the import's ports, until the first slice comes.
     Imports(McsApi),
 }
 
@@ -52,9 +57,12 @@ impl View {
 /// Where the objects of Multi-Cluster Services are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct McsApi {
-    /// Groups of the API, such as `multicluster.x-k8s.io`: the first one that the cluster serves counts, in the newest
-    /// version that it serves. As long as it serves none of them there is nothing of this kind, and it is asked again
-    /// from time to time.
+    /// Groups of the API, such as `multicluster.x-k8s.io`: the first one that the cluster serves counts, in `v1beta1`, else
+    /// `v1alpha1`, else `v1`, else the version that the server prefers. What is served is asked for at least every half a
+    /// minute: another version is read from then on, with nothing lost in between.
+    ///
+    /// As long as the cluster serves none of them there is nothing of this kind, and the registry's note says so. Where
+    /// something of it was known, that has to last for ten seconds before it is believed.
     pub groups: Vec<String>,
 }
 

@@ -268,12 +268,19 @@ pub(crate) async fn find(
         patience,
     };
     let mut described = false;
+    let mut denied = None;
     for group in &wanted.groups {
-        match asker.find_in(group).await? {
-            Answer::Is(Some(api)) => return Ok(Some(api)),
-            Answer::Is(None) => described = true,
-            Answer::NotThere | Answer::Denied => {}
+        match asker.find_in(group).await {
+            Ok(Answer::Is(Some(api))) => return Ok(Some(api)),
+            Ok(Answer::Is(None)) => described = true,
+            Ok(Answer::NotThere | Answer::Denied) => {}
+            // Rights are granted by group: that of another one may be there.
+            Err(refusal) if refusal.class == Class::Forbidden => denied = denied.or(Some(refusal)),
+            Err(refusal) => return Err(refusal),
         }
+    }
+    if let Some(refusal) = denied {
+        return Err(refusal);
     }
     if !described {
         asker.check_absence().await?;

@@ -1,8 +1,9 @@
 //! Exports and imports of a clusterset, and what was derived from imports.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use registry_core::{Address, Health, Resolution, SessionAffinity};
+use registry_core::{Address, Endpoint, Health, Resolution, SessionAffinity};
 use serde_json::{Value, json};
 
 use super::{Change, Cluster, DELAY, Join, Kind, Source, addresses, pod, service, slice};
@@ -168,6 +169,35 @@ fn acceptance_38_an_export_waits_for_its_service_and_outlives_it() {
     assert!(record.meta().ports().is_empty() && record.meta().addresses().is_empty());
     cluster.watch(Kind::Service, &service("web"));
     assert_eq!(worth(&cluster, "web"), all);
+}
+
+#[test]
+fn a_changed_endpoint_leaves_all_else_of_an_export_where_it_is() {
+    let mut cluster = exporting();
+    let pods = |ready: bool| -> Vec<Value> {
+        let mut pods: Vec<Value> = (0..200)
+            .map(|at| pod(&format!("10.0.0.{at}"), &format!("p{at}")))
+            .collect();
+        pods[7]["conditions"]["ready"] = json!(ready);
+        pods
+    };
+    cluster.watch(Kind::Slice, &slice("x", "web", &pods(true)));
+    cluster.watch(Kind::Service, &service("web"));
+    cluster.watch(Kind::Export, &export("web"));
+    let before = cluster.applied().0;
+    cluster.watch(Kind::Slice, &slice("x", "web", &pods(false)));
+    let after = cluster.applied().0;
+    assert!(
+        Arc::ptr_eq(before.meta(), after.meta()),
+        "it is not worked out again"
+    );
+    let held = |endpoint: &&Arc<Endpoint>| before.endpoints().iter().any(|held| Arc::ptr_eq(held, endpoint));
+    assert_eq!(after.endpoints().iter().filter(held).count(), 199);
+    // A new version that says the same is no change, and goes on with the same allocations.
+    cluster.watch(Kind::Export, &export("web"));
+    cluster.watch(Kind::Service, &service("web"));
+    assert!(cluster.take().is_empty());
+    assert!(Arc::ptr_eq(cluster.record("web").meta(), after.meta()));
 }
 
 #[test]

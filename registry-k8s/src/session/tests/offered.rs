@@ -146,13 +146,16 @@ async fn where_services_are_known_from_before_a_first_absence_is_not_believed() 
 
 #[tokio::test(start_paused = true)]
 async fn who_may_not_ask_what_is_served_tries_the_lists() {
-    let mut run = begin(control(), |state| {
-        state.hidden = true;
-        state.served = vec!["v1alpha1"];
-    });
-    run.rest(1).await;
-    assert_eq!(run.reader.picture, run.expected());
-    assert_eq!(run.reader.picture.len(), 6);
+    for other in ["/nothing", "/other.example.com"] {
+        let mut run = begin(control(), |state| {
+            state.hidden = true;
+            state.served = vec!["v1alpha1"];
+            state.forbidden.insert(other);
+        });
+        run.rest(1).await;
+        assert_eq!(run.reader.picture, run.expected());
+        assert_eq!(run.reader.picture.len(), 6);
+    }
     let mut run = begin(control(), |state| {
         state.hidden = true;
         state.forbidden.insert("/serviceexports");
