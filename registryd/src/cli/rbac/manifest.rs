@@ -18,6 +18,7 @@ pub(super) struct Reading<'a> {
     pub(super) settings: &'a KubernetesConfig,
     pub(super) what: What,
     /// Groups of the API of Multi-Cluster Services.
+    #[cfg_attr(not(feature = "mcs"), allow(dead_code, reason = "no kind needs it"))]
     pub(super) groups: &'a [String],
     /// True where there may be several clusters, all of which grant the same.
     pub(super) several: bool,
