@@ -14,6 +14,9 @@ use super::problem::Problem;
 use super::query::{self, Selection};
 use super::registries::answer;
 
+/// The kind of registries that tell of exports. What comes from another daemon says so as well, and was merged there.
+const KIND: &str = "mcs";
+
 /// All exports of one service, in order of precedence.
 pub(super) struct Exported {
     pub(super) hostname: Str,
@@ -47,6 +50,12 @@ pub(super) async fn list(
 /// The exports that are wanted, in the order of hostnames, also of services that are not served because none of their
 /// exports can be.
 pub(super) fn select(snapshot: &Snapshot, selection: &Selection) -> Vec<Exported> {
+    let registries = snapshot.registries().iter();
+    let telling = registries.filter(|registry| registry.kind() == KIND);
+    let telling: Vec<&RegistryId> = telling.map(|registry| registry.id()).collect();
+    if telling.is_empty() {
+        return Vec::new();
+    }
     let hostnames = registry_mcs::exported(snapshot).into_iter();
     let wanted = hostnames.filter(|hostname| selection.may_match(hostname));
     let exported = wanted.filter_map(|hostname| {
@@ -55,7 +64,8 @@ pub(super) fn select(snapshot: &Snapshot, selection: &Selection) -> Vec<Exported
             return None;
         }
         let mut exports = registry_mcs::exports(snapshot, hostname);
-        exports.retain(|export| selection.of_registry(&export.registry));
+        exports
+            .retain(|export| telling.contains(&&export.registry) && selection.of_registry(&export.registry));
         (!exports.is_empty()).then(|| Exported {
             hostname: hostname.clone(),
             exports,

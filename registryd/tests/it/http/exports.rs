@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use registry_core::{
-    Discovery, Labels, RegistryOptions, ServiceId, ServiceMeta, ServicePort, ServiceRecord, Timestamp,
+    Control, Discovery, EventStream, Labels, RegistryError, RegistryOptions, ServiceId, ServiceMeta,
+    ServicePort, ServiceRecord, ServiceRegistry, Timestamp, async_trait,
 };
 use registry_mcs::ClusterSet;
 use serde_json::{Value, json};
@@ -29,6 +30,28 @@ fn export(cluster: &str, name: &str, age: u64, state: &str, port: Option<u16>) -
     ServiceRecord::new(meta, endpoints.into_iter().collect::<Vec<_>>())
 }
 
+/// A scripted registry of the kind that tells of exports.
+struct Exporting(Scripted);
+
+#[async_trait]
+impl ServiceRegistry for Exporting {
+    fn kind(&self) -> &'static str {
+        "mcs"
+    }
+
+    fn freshness_bound(&self) -> Duration {
+        self.0.freshness_bound()
+    }
+
+    async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {
+        self.0.watch(control).await
+    }
+
+    async fn probe(&self) -> Result<(), RegistryError> {
+        self.0.probe().await
+    }
+}
+
 fn options() -> RegistryOptions {
     RegistryOptions {
         hostname: Some("{name}.{namespace}.svc.clusterset.local".parse().unwrap()),
@@ -36,11 +59,11 @@ fn options() -> RegistryOptions {
     }
 }
 
-/// Two clusters that export `web`, with ports of one name and two numbers, and `db`, which neither has.
+/// Another daemon, of which `other` is known, and two clusters that export `web`, with ports of one name and two numbers, and `db`, which neither has.
 async fn clusterset() -> Daemon {
     let (a, a_script) = Scripted::new();
     let (b, b_script) = Scripted::new();
-    let (vms, vms_script) = Scripted::new();
+    let (parent, parent_script) = Scripted::new();
     a_script.list([
         export("eu", "web", 0, "Valid", Some(80)),
         export("eu", "db", 0, "NoService", None),
@@ -49,13 +72,17 @@ async fn clusterset() -> Daemon {
         export("us", "web", 5, "Valid", Some(8080)),
         export("us", "db", 5, "InvalidServiceType", None),
     ]);
-    vms_script.list([super::setup::service("plain", "10.3.0.1")]);
+    parent_script.list([
+        super::setup::service("plain", "10.3.0.1"),
+        // As another daemon passes it on.
+        export("eu", "other", 0, "Valid", Some(80)),
+    ]);
     let builder = Discovery::builder()
-        .registry_with("set/a", a, options())
+        .registry_with("set/a", Exporting(a), options())
         .unwrap()
-        .registry_with("set/b", b, options())
+        .registry_with("set/b", Exporting(b), options())
         .unwrap()
-        .registry("vms", vms)
+        .registry("parent", parent)
         .unwrap()
         .policy("*.*.svc.clusterset.local", ClusterSet)
         .publish_interval(Duration::ZERO);
@@ -125,7 +152,7 @@ async fn exports_are_filtered_by_host_registry_and_namespace() {
         ("?host=web.*&host=db.shop.svc.clusterset.local", vec![2, 2]),
         ("?registry=set/b", vec![1, 1]),
         ("?registry=set/b&host=WEB.*", vec![1]),
-        ("?registry=vms", vec![]),
+        ("?registry=parent", vec![]),
         ("?namespace=shop", vec![2, 2]),
         ("?namespace=sh*&namespace=none", vec![2, 2]),
         ("?namespace=none", vec![]),
@@ -153,5 +180,5 @@ async fn metrics_count_exports_by_what_may_be_said_of_them() {
         let line = format!("registryd_exports{{registry=\"{registry}\",state=\"{state}\"}} {count}.0\n");
         assert!(text.contains(&line), "{line}{text}");
     }
-    assert!(!text.contains("registryd_exports{registry=\"vms\""), "{text}");
+    assert!(!text.contains("registryd_exports{registry=\"parent\""), "{text}");
 }
