@@ -54,6 +54,32 @@ pub async fn until<T>(
     }
 }
 
+/// As [`until`], for a closure that makes a future. Unlike that of an asynchronous closure its future is `Send`.
+pub(crate) async fn until_some<T, F>(
+    what: impl Into<String>,
+    deadline: Duration,
+    mut look: impl FnMut() -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Option<T>>,
+{
+    let start = Instant::now();
+    loop {
+        let late = start.elapsed() >= deadline;
+        let left = deadline.saturating_sub(start.elapsed()).max(PAUSE);
+        if let Ok(Some(found)) = tokio::time::timeout(left, look()).await {
+            return Ok(found);
+        }
+        if late {
+            return Err(Error::Deadline {
+                what: what.into(),
+                after: deadline,
+            });
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 /// As [`until`], for a look that takes no time. Unlike that of an asynchronous closure its future is `Send`.
 pub(crate) async fn until_found<T>(
     what: impl Into<String>,

@@ -1,1 +1,8 @@
 //! Against real API servers.
+
+mod conflicts;
+mod exports;
+mod imports;
+mod lost;
+mod names;
+mod winners;

@@ -304,10 +304,9 @@ impl KubernetesApi {
                 text(&version["name"]),
                 text(plural)
             );
-            wait::until(format!("{list} to be served"), ESTABLISHED, async || {
-                self.get(&format!("{list}?limit=1")).await.ok()
-            })
-            .await?;
+            let first = &format!("{list}?limit=1");
+            let look = || async move { self.get(first).await.ok() };
+            wait::until_some(format!("{list} to be served"), ESTABLISHED, look).await?;
         }
         Ok(())
     }

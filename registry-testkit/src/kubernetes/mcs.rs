@@ -309,15 +309,16 @@ impl KubernetesApi {
     pub async fn undefine(&self, group: &str, plural: &str) -> Result<(), Error> {
         let path = definition_path(group, plural);
         self.delete(&path).await?;
-        wait::until(format!("the end of {path}"), GONE, async || {
-            // The resource is served for a moment longer than its definition, or shorter.
-            let list = format!("/apis/{group}/{}/{plural}?limit=1", VERSIONS[0]);
-            let both = [self.answer(&path, &[]).await, self.answer(&list, &[]).await];
-            both.iter()
-                .all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 404))
-                .then_some(())
-        })
-        .await
+        // The resource is served for a moment longer than its definition, or shorter.
+        let list = format!("/apis/{group}/{}/{plural}?limit=1", VERSIONS[0]);
+        for path in [&path, &list] {
+            let look = || async move {
+                let answer = self.answer(path, &[]).await.ok()?;
+                (answer.status == 404).then_some(())
+            };
+            wait::until_some(format!("the end of {path}"), GONE, look).await?;
+        }
+        Ok(())
     }
 
     /// Whether any version of a group is served.
