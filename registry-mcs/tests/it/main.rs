@@ -4,6 +4,8 @@
 
 mod clusterset;
 mod model;
+mod observer;
 mod rules;
 mod server;
+mod stage;
 mod statuses;
