@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod exports;
+mod identity;
 mod imports;
 mod lost;
 mod names;
