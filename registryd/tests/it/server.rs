@@ -4,4 +4,5 @@ mod consul;
 mod envoy;
 mod eureka;
 mod kubernetes;
+mod mcs;
 mod merged;

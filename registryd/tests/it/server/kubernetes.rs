@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::daemon::{Daemon, errors, output, printed};
 
 /// The kind of user that a machine outside of the cluster is.
-const USER: &str = "registryd";
+pub(super) const USER: &str = "registryd";
 
 async fn cluster() -> Kubernetes {
     let kubernetes = Kubernetes::builder().persistent().start().await.unwrap();
@@ -35,15 +35,16 @@ fn config(kubernetes: &str) -> String {
 }
 
 /// Gives the user what the documents allow.
-fn grant(kubernetes: &Kubernetes, documents: &str) {
+pub(super) fn grant(kubernetes: &Kubernetes, documents: &str) {
     let mut rules = 0;
     for document in documents.split("---\n") {
         let role: Value = serde_saphyr::from_str(document).unwrap();
         let namespace = role["metadata"]["namespace"].as_str();
         for rule in role["rules"].as_array().into_iter().flatten() {
-            // One object alone cannot be granted here.
-            let single = rule["resourceNames"][0].as_str();
             let resource = rule["resources"][0].as_str().unwrap();
+            // One object alone cannot be granted here, but for a namespace, which is in itself.
+            let single = rule["resourceNames"][0].as_str();
+            let single = single.filter(|_| resource == "namespaces");
             kubernetes
                 .allow(USER, single.or(namespace).unwrap_or("*"), resource)
                 .unwrap();
