@@ -1,7 +1,7 @@
 //! The HTTP output: what is known, as JSON, as a stream of changes, and as metrics.
 //!
 //! ```text
-//!  Discovery ─▶ snapshot() ──▶ services, registries, health, metrics     one answer each, written in pieces
+//!  Discovery ─▶ snapshot() ──▶ services, registries, exports, metrics    one answer each, written in pieces
 //!            └▶ changes() ──▶ ring of removals ──┐
 //!            └▶ changes() ──▶ watch ◀────────────┘ resume                one delta at a time, when the client takes it
 //!  Xds       ─▶ clients, warnings, resources                             what the other output serves, and to whom

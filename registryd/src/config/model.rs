@@ -62,7 +62,7 @@ pub struct RegistryConfig {
     /// Its place in the order of precedence, lowest first; its position in this file unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precedence: Option<u32>,
-    /// The hostname of its services. Only registries that set one merge their services with others'.
+    /// The hostname of its services. Only registries that set one merge their services with others', and exports of `mcs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<Text<HostnameTemplate>>,
     /// Further names of its services. They merge as the hostname does.

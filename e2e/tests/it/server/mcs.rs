@@ -72,10 +72,10 @@ impl Scene {
         Self { clusters, daemon }
     }
 
-    /// A configuration with the first clusters, so many.
-    fn config(&self, count: usize) -> String {
+    /// A configuration with the first clusters, so many, and what becomes of them in an outage.
+    fn config(&self, count: usize, outage: &str) -> String {
         let mut text = format!(
-            "{}registries:\n  - name: set\n    mcs:\n      kubernetes: {{ watch_timeout: 5s, nodes: false }}\n      clusters:\n",
+            "{}registries:\n  - name: set\n    outage: {outage}\n    mcs:\n      kubernetes: {{ watch_timeout: 5s, nodes: false }}\n      clusters:\n",
             self.daemon.head()
         );
         for (index, (name, id)) in CLUSTERS.into_iter().enumerate().take(count) {
@@ -185,7 +185,7 @@ fn hostname(name: &str) -> String {
 #[tokio::test]
 async fn a_clusterset_survives_the_loss_of_a_cluster_and_a_restart_and_grows_by_reload() {
     let mut scene = Scene::set().await;
-    scene.daemon.write("registryd.yaml", &scene.config(2));
+    scene.daemon.write("registryd.yaml", &scene.config(2, "keep"));
     scene.daemon.start();
     scene.daemon.ready().await;
     let synced = [("set", "synced"), ("set/a", "synced"), ("set/b", "synced")];
@@ -211,7 +211,20 @@ async fn a_clusterset_survives_the_loss_of_a_cluster_and_a_restart_and_grows_by_
     scene.until(&stale).await;
     scene.assert_whole(2).await;
 
-    let more = scene.config(3);
+    // What becomes of a cluster in an outage is each one's own affair.
+    let drop = scene.config(2, "drop");
+    scene.daemon.reload(&drop, true).await;
+    let only_a = async || {
+        let endpoints = scene.endpoints("web").await;
+        let exports = scene.exports("web").await;
+        (endpoints.into_keys().eq(["10.1.0.1"]) && exports == ["eu.a Valid Ready NoConflicts"]).then_some(())
+    };
+    scene
+        .daemon
+        .wait("the other cluster to be taken out", only_a)
+        .await;
+
+    let more = scene.config(3, "keep");
     scene.daemon.reload(&more, true).await;
     scene
         .until(&[
