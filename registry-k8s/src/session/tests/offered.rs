@@ -3,7 +3,7 @@
 use registry_core::{Control, Event, PortDefaults, Resync, Scope};
 use tokio::time::Instant;
 
-use super::cluster::{GROUP, State};
+use super::cluster::{Fault, GROUP, State};
 use super::model::{Mode, Run, begin_view, exports, secs};
 
 fn control() -> Control {
@@ -90,6 +90,28 @@ async fn what_is_known_stays_while_its_definition_is_made_anew() {
     run.rest(3).await;
     assert!(!run.reader.degraded.is_empty(), "it is in trouble meanwhile");
     run.rest(20).await;
+    assert_eq!(run.reader.picture, picture);
+    assert!(
+        run.lost_nothing() && run.reader.degraded.is_empty(),
+        "{:?}",
+        run.reader.degraded
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_in_between_who_knows_nothing_at_all_is_not_believed() {
+    let mut run = begin(control(), |_| {});
+    run.rest(1).await;
+    let picture = run.reader.picture.clone();
+    {
+        let mut state = run.cluster.lock();
+        state.faults.extend(std::iter::repeat_n(Fault::Refuse(404), 1000));
+        state.cut();
+    }
+    run.rest(120).await;
+    assert!(!run.reader.degraded.is_empty());
+    run.cluster.lock().faults.clear();
+    run.rest(60).await;
     assert_eq!(run.reader.picture, picture);
     assert!(
         run.lost_nothing() && run.reader.degraded.is_empty(),
