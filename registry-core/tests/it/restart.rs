@@ -1,9 +1,10 @@
 //! What was known before a restart.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use registry_core::{
     Control, Discovery, ErrorKind, EventStream, Guard, Phase, RegistryError, RegistryOptions, RegistryStatus,
     ServiceRecord, ServiceRegistry, StaticRegistry, async_trait,
@@ -48,6 +49,28 @@ impl ServiceRegistry for Elsewhere {
 
     async fn probe(&self) -> Result<(), RegistryError> {
         self.0.probe().await
+    }
+}
+
+/// A registry that says once what there is, and keeps what it was told of its own services at each watch.
+#[derive(Default)]
+struct Asking(Mutex<Vec<bool>>);
+
+#[async_trait]
+impl ServiceRegistry for Asking {
+    fn kind(&self) -> &'static str {
+        "static"
+    }
+
+    async fn watch(&self, control: Control) -> Result<EventStream, RegistryError> {
+        self.0.lock().unwrap().push(control.knows_services());
+        // It ends when all was told, and is watched again.
+        let stream = StaticRegistry::new(services(20)).watch(control).await?;
+        Ok(Box::pin(stream.take(1)))
+    }
+
+    async fn probe(&self) -> Result<(), RegistryError> {
+        Ok(())
     }
 }
 
@@ -106,6 +129,18 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(30), waiting)
         .await
         .expect(what);
+}
+
+#[tokio::test]
+async fn a_backend_can_ask_whether_services_of_its_own_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    for restored in [false, true] {
+        let asking = Arc::new(Asking::default());
+        let discovery = start(dir.path(), asking.clone());
+        until("two watches", || asking.0.lock().unwrap().len() >= 2).await;
+        discovery.shutdown().await;
+        assert_eq!(asking.0.lock().unwrap()[..2], [restored, true]);
+    }
 }
 
 #[tokio::test]
