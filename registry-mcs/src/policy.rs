@@ -16,7 +16,7 @@ use registry_k8s::{ANNOTATION, EXPORT, VALID};
 /// | which exports take part | those with a Service that can be exported |
 /// | type, session affinity with its timeout, internal traffic policy, traffic distribution | that of the oldest export, each as a whole |
 /// | exported labels, exported annotations | those of the oldest export, each as a whole, even where it has none |
-/// | ports | the ports of all: first by name, then by number and protocol. Where two are at odds the older export's stays, and endpoints of the other cluster get nothing on it |
+/// | ports | the ports of all: first by name, then by number and protocol. Where two are at odds the older export's stays, and endpoints of the other cluster get nothing on it; of a headless service only protocols can be, as clients connect to the numbers of its endpoints |
 /// | IP families | those that all have; where there are none, that is a conflict |
 ///
 /// Of two exports the older one is that with the earlier creation time, which Kubernetes tells in seconds; then that of

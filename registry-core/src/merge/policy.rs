@@ -71,7 +71,8 @@ pub enum PortRule {
     #[default]
     Lenient,
     /// Where ports of one name differ in transport or number, or ports of different names have the same of both, as
-    /// clients that connect by number need it. What is spoken on a port is then the word of the one with precedence, even
+    /// clients that connect by number need it: those of a headless service connect to the numbers of its endpoints, so that
+    /// only names and transports count there. What is spoken on a port is then the word of the one with precedence, even
     /// where it has none.
     Strict,
 }

@@ -1,7 +1,7 @@
 //! Merging ports: which ports a service has, and which ports of its sources those are.
 
 use super::{Claimant, PortRule, note};
-use crate::model::{Conflict, ConflictField, RegistryId, ServicePort};
+use crate::model::{Conflict, ConflictField, RegistryId, Resolution, ServicePort};
 use crate::text::Str;
 
 /// How the ports of one source's endpoints relate to those of the merged service.
@@ -13,7 +13,8 @@ pub(super) struct Binding {
     pub(super) dropped: Vec<Str>,
 }
 
-/// The ports of the service that these make together, and how those of each fit in. They are in order of precedence.
+/// The ports of the service that these make together, and how those of each fit in. They are in order of precedence, so the
+/// first says whether the service is headless.
 pub(super) fn merge(
     claimants: &[&Claimant<'_>],
     rule: PortRule,
@@ -21,8 +22,10 @@ pub(super) fn merge(
 ) -> (Vec<ServicePort>, Vec<Binding>) {
     // Who connects by number knows a port by its number: that nobody named it makes no difference then.
     let named = |port: &&ServicePort| rule == PortRule::Strict || !port.implicit;
+    let headless = |claimant: &&Claimant<'_>| claimant.record.meta().resolution() == Resolution::Headless;
     let mut merged = Merged {
-        rule,
+        strict: rule == PortRule::Strict,
+        by_number: rule == PortRule::Strict && !claimants.first().is_some_and(headless),
         ports: Vec::new(),
     };
     let mut bindings = vec![Binding::default(); claimants.len()];
@@ -58,14 +61,15 @@ pub(super) fn merge(
 
 /// The ports so far, each with who had it first.
 struct Merged<'a> {
-    rule: PortRule,
+    strict: bool,
+    /// Strict, and clients connect to the numbers of the service's ports: those of headless services do not.
+    by_number: bool,
     ports: Vec<(ServicePort, &'a RegistryId)>,
 }
 
 impl<'a> Merged<'a> {
     /// Adds a port, or checks it against the one of its name. False where it does not fit.
     fn add(&mut self, port: &ServicePort, registry: &'a RegistryId, conflicts: &mut Vec<Conflict>) -> bool {
-        let strict = self.rule == PortRule::Strict;
         let Some(at) = self.ports.iter().position(|(held, _)| held.name == port.name) else {
             let fits = self.number_is_free(port, registry, conflicts);
             if fits {
@@ -93,7 +97,7 @@ impl<'a> Merged<'a> {
                     (owner, &ours.to_string()),
                     (registry, &theirs.to_string()),
                 );
-                fits &= !strict;
+                fits &= !self.by_number;
             }
             (None, Some(_)) if fits => {
                 fits = self.number_is_free(port, registry, conflicts);
@@ -103,6 +107,7 @@ impl<'a> Merged<'a> {
             }
             _ => {}
         }
+        let strict = self.strict;
         let (held, owner) = &mut self.ports[at];
         if !strict && held.app_protocol.is_empty() && fits {
             held.app_protocol = port.app_protocol.clone();
@@ -125,7 +130,7 @@ impl<'a> Merged<'a> {
         registry: &RegistryId,
         conflicts: &mut Vec<Conflict>,
     ) -> bool {
-        let (PortRule::Strict, Some(number)) = (self.rule, port.number) else {
+        let Some(number) = port.number.filter(|_| self.by_number) else {
             return true;
         };
         let taken = self.ports.iter().find(|(held, owner)| {

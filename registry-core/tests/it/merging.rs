@@ -557,6 +557,39 @@ fn strict_ports_that_nobody_named_have_the_name_that_they_have() {
 }
 
 #[test]
+fn numbers_of_strict_ports_do_not_count_where_the_service_is_headless() {
+    use Transport::{Tcp, Udp};
+    let headless = |n, ports: &[(&str, u16, Transport)]| {
+        let record = strict_record("web", n, ports);
+        let meta = record.meta().to_builder().resolution(Resolution::Headless);
+        ServiceRecord::new(meta.build(), record.endpoints().clone())
+    };
+    let mut world = with_policy(Clusters);
+    world.list("a", [headless(1, &[("http", 80, Tcp)])]);
+    for (b, lines, conflict) in [
+        (
+            ("http", 81, Tcp),
+            2,
+            Some("port.number http: a says 80, b says 81"),
+        ),
+        (("web", 80, Tcp), 2, None),
+        (
+            ("http", 80, Udp),
+            1,
+            Some("port.transport http: a says tcp, b says udp"),
+        ),
+    ] {
+        world.list("b", [strict_record("web", 2, &[b])]);
+        assert_eq!(world.lines("web.mesh").unwrap().len(), lines, "{b:?}");
+        let told: Vec<String> = told(&world)
+            .into_iter()
+            .filter(|told| !told.starts_with("resolution"))
+            .collect();
+        assert_eq!(told, conflict.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn what_is_spoken_on_a_strict_port_is_the_word_of_the_first_even_where_it_has_none() {
     let speaking = |n, protocol: &str| {
         let port = ServicePort {

@@ -461,8 +461,9 @@ impl World {
 
 type Ports<'a> = BTreeMap<&'a str, (u16, Transport)>;
 
-/// The ports of all, and which of its own each one keeps.
+/// The ports of all, and which of its own each one keeps. Nobody connects to the number of a headless service's port.
 fn ports<'a>(parts: &[&Part<'a>]) -> (Ports<'a>, Vec<Vec<&'a str>>) {
+    let headless = parts.first().is_some_and(|oldest| oldest.export.headless);
     let mut ports = Ports::new();
     let mut kept = Vec::new();
     for part in parts {
@@ -471,11 +472,13 @@ fn ports<'a>(parts: &[&Part<'a>]) -> (Ports<'a>, Vec<Vec<&'a str>>) {
         for (name, number, transport) in &part.export.ports {
             let port = (*number, *transport);
             let fits = match before.get(name) {
+                Some(held) if headless => held.1 == port.1,
                 Some(held) => *held == port,
+                None if headless => true,
                 None => !before.values().any(|held| *held == port),
             };
             if fits {
-                ports.insert(name, port);
+                ports.entry(name).or_insert(port);
                 own.push(*name);
             }
         }
