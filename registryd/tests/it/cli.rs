@@ -217,6 +217,7 @@ fn the_defaults_are_a_configuration_and_the_schema_knows_its_fields() {
         "nomad",
         "eureka",
         "kubernetes",
+        "mcs",
         "http_sd",
         "registryd",
     ];

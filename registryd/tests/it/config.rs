@@ -168,7 +168,7 @@ cases! {
     acceptance_7_unknown_policy:
         "registries:\n  - { name: vms, file: { path: vms.yaml } }\nmerge:\n  - { hosts: \"*\", policy: unoin }\n",
         SERVICES,
-        ["registryd.yaml:4:27: merge[0].policy: found \"unoin\", expected one of union, fallback, exclusive; did you mean \"union\"?"];
+        ["registryd.yaml:4:27: merge[0].policy: found \"unoin\", expected one of union, fallback, exclusive, clusterset; did you mean \"union\"?"];
     acceptance_7_bad_pattern_of_hostnames:
         "registries:\n  - { name: vms, file: { path: vms.yaml } }\nmerge:\n  - { hosts: \"*.Mesh\", policy: union }\n",
         SERVICES,
