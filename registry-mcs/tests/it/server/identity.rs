@@ -149,3 +149,25 @@ async fn an_id_does_not_change_with_rights() {
         .unwrap();
     assert_eq!(id(&kubernetes, READER).await, "eu-1");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_mended_is_taken_up_without_a_restart() {
+    let kubernetes = cluster().await;
+    let api = kubernetes.api();
+    let definition = cluster_property_definition(&VERSIONS);
+    api.definition(&definition).await.unwrap();
+    api.cluster_property("v1beta1", CLUSTER_ID, "Not_an_id")
+        .await
+        .unwrap();
+    let discovery = discovery(&kubernetes, ADMIN);
+    let refused = wait::until("a failure", DEADLINE, async || {
+        discovery.status()[0].last_error.as_ref().map(drop)
+    });
+    refused.await.unwrap();
+    api.cluster_property("v1beta1", CLUSTER_ID, "eu-1").await.unwrap();
+    let taken_up = wait::until("the export", DEADLINE, async || {
+        let exports = exports(&discovery.snapshot(), HOSTNAME);
+        exports.first().map(|export| export.cluster.to_string())
+    });
+    assert_eq!(taken_up.await.unwrap(), "eu-1");
+}

@@ -181,3 +181,21 @@ async fn an_export_that_has_no_conflict_any_more_says_so() {
         .until_endpoints("web", &["a 10.1.0.1 http=8080", "b 10.2.0.1 http=8080"])
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clusters_of_one_id_both_serve_and_that_is_told() {
+    let stage = Stage::open().await;
+    for (member, pod) in stage.members.iter().zip(["10.1.0.1", "10.2.0.1"]) {
+        member.serve("web", &web(), &pods(&[pod])).await;
+        member.export("web").await;
+    }
+    let observer = stage.observe_as(&Plan {
+        ids: ["same", "same"].map(|id| Some(id.to_owned())),
+        ..Plan::default()
+    });
+    observer
+        .until_endpoints("web", &["same 10.1.0.1 http=8080", "same 10.2.0.1 http=8080"])
+        .await;
+    let told = ["same Valid=True/Valid Conflict=True/ClusterIDConflict"; 2];
+    observer.until_statuses("web", &told).await;
+}
