@@ -14,7 +14,7 @@ use registry_mcs::{ClusterSet, ExportStatus, Truth, exports};
 use tokio::time::Instant;
 
 /// A backend of which the engine needs only the kind.
-struct Member;
+pub(crate) struct Member;
 
 #[async_trait]
 impl ServiceRegistry for Member {
