@@ -1,6 +1,7 @@
 //! Against real API servers.
 
 mod conflicts;
+mod conformance;
 mod exports;
 mod identity;
 mod imports;
