@@ -8,5 +8,6 @@ mod model;
 mod observer;
 mod rules;
 mod server;
+mod slow;
 mod stage;
 mod statuses;

@@ -7,4 +7,5 @@ mod identity;
 mod imports;
 mod lost;
 mod names;
+pub(crate) mod offered;
 mod winners;
