@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use registry_core::{Outage, Phase};
+use registry_core::{Outage, Phase, Service};
 use registry_testkit::kubernetes::{Clusterset, Kubernetes};
 use registry_testkit::witness::Witness;
 
@@ -157,4 +157,46 @@ async fn a_cluster_that_dies_in_the_middle_of_a_merge_takes_nothing_along() {
         .await;
     observer.until_endpoints("web", &BOTH).await;
     witness.saw_everything("when a came back", &observer.discovery);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_down_at_a_restart_is_still_called_as_it_called_itself() {
+    let stage = Stage::behind_proxies().await;
+    publish(&stage).await;
+    let state = tempfile::tempdir().unwrap();
+    let plan = Plan {
+        ids: [None, None],
+        state: Some(state.path().to_owned()),
+        ..Plan::default()
+    };
+    let observer = stage.observe_as(&plan);
+    observer.ready().await;
+    let (hostname, both) = (observer.hostname("web"), |web: &Service| {
+        web.endpoints().len() == 2
+    });
+    let snapshot = observer
+        .until("both", |snapshot| {
+            snapshot.get(&hostname).is_some_and(|web| both(web))
+        })
+        .await;
+    let before = endpoints(snapshot.get(&hostname).unwrap());
+    assert!(
+        before.iter().all(|line| line.contains('-')),
+        "these are uids: {before:?}"
+    );
+    let statuses = observer.statuses("web");
+    observer.discovery.shutdown().await;
+
+    stage.a().cut_off();
+    let observer = stage.observe_as(&plan);
+    let before: Vec<&str> = before.iter().map(String::as_str).collect();
+    observer.until_endpoints("web", &before).await;
+    observer.until_phase("b", Phase::Synced).await;
+    assert_eq!(endpoints(&observer.get("web")), before);
+    assert_eq!(observer.statuses("web"), statuses);
+    let a = observer.registry("a");
+    assert!(a.restored && a.phase == Phase::Stale, "{a:?}");
+    stage.a().let_in();
+    observer.until_phase("a", Phase::Synced).await;
+    assert_eq!(endpoints(&observer.get("web")), before);
 }
