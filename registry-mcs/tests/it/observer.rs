@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use registry_core::{
-    Discovery, Endpoint, Phase, RegistryStatus, Resolution, Service, SessionAffinity, Snapshot,
+    Discovery, Endpoint, Labels, Phase, RegistryStatus, Resolution, Service, SessionAffinity, Snapshot,
 };
 use registry_k8s::ANNOTATION;
-use registry_mcs::{ExportStatus, Truth};
+use registry_mcs::{ExportStatus, Truth, import_spec};
 use registry_testkit::wait;
 use tokio::task::JoinHandle;
 
@@ -225,6 +225,34 @@ pub(crate) fn lines(service: &Service) -> Vec<String> {
         lines.push(traffic.distribution.to_string());
     }
     lines.extend(endpoints(service));
+    lines.sort();
+    lines
+}
+
+/// The same without endpoints, as a controller would write it into a ServiceImport of exports.
+pub(crate) fn import_lines(service: &Service) -> Vec<String> {
+    let spec = import_spec(service).unwrap();
+    let mut lines = vec![spec.kind.as_str().to_owned()];
+    for port in &spec.ports {
+        let protocol = port.protocol.to_lowercase();
+        lines.push(format!("port {} {}/{protocol}", port.name, port.port));
+    }
+    let pairs = |what: &'static str, texts: &Labels| -> Vec<String> {
+        let texts = texts.iter();
+        texts
+            .map(|(key, value)| format!("{what} {key}={value}"))
+            .collect()
+    };
+    lines.extend(pairs("label", &spec.labels));
+    lines.extend(pairs("annotation", &spec.annotations));
+    if spec.session_affinity != "None" {
+        let seconds = spec.session_affinity_timeout.unwrap();
+        lines.push(format!("{} for {seconds}", spec.session_affinity));
+    }
+    if spec.internal_traffic_policy.as_str() == "Local" {
+        lines.push("internal traffic is local".to_owned());
+    }
+    lines.extend(spec.traffic_distribution.map(|word| word.to_string()));
     lines.sort();
     lines
 }
