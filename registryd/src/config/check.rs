@@ -95,7 +95,8 @@ fn steps(field: &str) -> impl Iterator<Item = Step> {
     })
 }
 
-/// Services of clusters are one where they have one name, and names that begin with a cluster are for endpoints.
+/// Services of clusters are one where they have one name: that of the service and of its namespace, and nothing that differs
+/// from cluster to cluster. What comes after them is what the policy of the clusterset is for.
 #[cfg(feature = "mcs")]
 fn clustersets(config: &Config, findings: &mut Vec<Finding>) {
     let entries = config.registries.iter().enumerate();
@@ -107,16 +108,41 @@ fn clustersets(config: &Config, findings: &mut Vec<Finding>) {
             .map(|template| (vec!["hostname".into()], template));
         let aliases = aliases.map(|(index, alias)| (vec!["aliases".into(), index.into()], alias));
         for (field, template) in hostname.chain(aliases) {
-            if template.variables().any(|variable| variable == "cluster") {
+            if let Some((problem, expected)) = unfit_for_clusters(template) {
                 let path = ["registries".into(), index.into()].into_iter().chain(field);
-                findings.push(Finding::new(
-                    path.collect(),
-                    format!("{:?}, by which each cluster has a service of its own", template.as_str()),
-                    "a template without {cluster}, as a service of a clusterset has the same name in all clusters",
-                ));
+                let found = format!("{:?}, {problem}", template.as_str());
+                findings.push(Finding::new(path.collect(), found, expected));
             }
         }
     }
+}
+
+/// Why services of a clusterset cannot be named so, and what is expected instead.
+#[cfg(feature = "mcs")]
+fn unfit_for_clusters(template: &registry_core::HostnameTemplate) -> Option<(String, &'static str)> {
+    let variables = || template.variables();
+    if let Some(other) = variables().find(|variable| !["name", "namespace"].contains(variable)) {
+        let problem = match other {
+            "cluster" => "by which each cluster has a service of its own".to_owned(),
+            other => format!("in which {{{other}}} may differ from cluster to cluster"),
+        };
+        let expected = "a template without {cluster} and the like, as a service of a clusterset has the same name in all \
+                        clusters";
+        return Some((problem, expected));
+    }
+    let expected = "{name} and {namespace} in it, as a service is the same in all clusters where both are";
+    for needed in ["name", "namespace"] {
+        if !variables().any(|variable| variable == needed) {
+            return Some((format!("which has no {{{needed}}}"), expected));
+        }
+    }
+    let suffix = template.as_str().rsplit('}').next().unwrap_or_default();
+    suffix.trim_matches('.').is_empty().then(|| {
+        (
+            "after whose variables there is no domain".to_owned(),
+            "one that ends in a domain such as svc.clusterset.local, as its hostnames have a policy of their own",
+        )
+    })
 }
 
 /// Members are named `entry/member`: there has to be room for that, and nobody else may be called so.

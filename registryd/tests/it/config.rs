@@ -257,10 +257,26 @@ cases! {
         "registries:\n  - name: set\n    hostname: \"{name}.{cluster}.set\"\n    mcs: { clusters: [{ name: a }] }\n",
         SERVICES,
         ["registryd.yaml:3:15: registries[0].hostname: found \"{name}.{cluster}.set\", by which each cluster has a service of its own, expected a template without {cluster}"];
-    mcs_with_an_alias_for_each_cluster:
-        "registries:\n  - name: set\n    aliases: [\"{name}.a\", \"{name}.{cluster}\"]\n    mcs: { kubernetes: { directory: eu.d } }\n",
+    mcs_with_a_name_for_each_network:
+        "registries:\n  - name: set\n    hostname: \"{name}.{namespace}.{network}.set\"\n    mcs: { clusters: [{ name: a }] }\n",
         SERVICES,
-        ["registryd.yaml:3:27: registries[0].aliases[1]: found \"{name}.{cluster}\", by which each cluster"];
+        ["registryd.yaml:3:15: registries[0].hostname: found \"{name}.{namespace}.{network}.set\", in which {network} may differ from cluster to cluster, expected a template without"];
+    mcs_with_one_name_for_services_of_all_namespaces:
+        "registries:\n  - name: set\n    hostname: \"{name}.set\"\n    mcs: { clusters: [{ name: a }] }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].hostname: found \"{name}.set\", which has no {namespace}, expected {name} and {namespace} in it"];
+    mcs_with_one_name_for_all_services:
+        "registries:\n  - name: set\n    aliases: [all.set]\n    mcs: { clusters: [{ name: a }] }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].aliases[0]: found \"all.set\", which has no {name}, expected"];
+    mcs_with_names_of_no_domain:
+        "registries:\n  - name: set\n    hostname: \"{name}.{namespace}.\"\n    mcs: { clusters: [{ name: a }] }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].hostname: found \"{name}.{namespace}.\", after whose variables there is no domain, expected one that ends in a domain"];
+    mcs_with_an_alias_for_each_cluster:
+        "registries:\n  - name: set\n    aliases: [\"{name}.{namespace}.a\", \"{name}.{cluster}\"]\n    mcs: { kubernetes: { directory: eu.d } }\n",
+        SERVICES,
+        ["registryd.yaml:3:39: registries[0].aliases[1]: found \"{name}.{cluster}\", by which each cluster"];
     mcs_with_a_kubeconfig_that_is_missing:
         "registries:\n  - name: set\n    mcs: { clusters: [{ name: a, kubeconfig: eu.yaml }] }\n",
         SERVICES,
