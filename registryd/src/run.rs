@@ -3,6 +3,7 @@
 mod fleets;
 mod leave;
 mod logging;
+mod policies;
 mod reload;
 mod state_dir;
 mod watch;

@@ -268,17 +268,23 @@ impl Config {
 
     /// The policies of the merge.
     pub fn policies(&self) -> Vec<(Pattern, Arc<dyn MergePolicy>)> {
-        let policy = |name| -> Arc<dyn MergePolicy> {
-            match name {
-                PolicyName::Union => Arc::new(Union),
-                PolicyName::Fallback => Arc::new(Fallback),
-                PolicyName::Exclusive => Arc::new(Exclusive),
-                #[cfg(feature = "mcs")]
-                PolicyName::ClusterSet => Arc::new(registry_mcs::ClusterSet),
-            }
-        };
         let rules = self.merge_rules().into_iter();
-        rules.map(|(hosts, name)| (hosts, policy(name))).collect()
+        rules.map(|(hosts, name)| (hosts, name.policy())).collect()
+    }
+}
+
+// === impl PolicyName ===
+
+impl PolicyName {
+    /// The policy of that name.
+    pub(crate) fn policy(self) -> Arc<dyn MergePolicy> {
+        match self {
+            Self::Union => Arc::new(Union),
+            Self::Fallback => Arc::new(Fallback),
+            Self::Exclusive => Arc::new(Exclusive),
+            #[cfg(feature = "mcs")]
+            Self::ClusterSet => Arc::new(registry_mcs::ClusterSet),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Leaving {
     stay: CancellationToken,
+    ended: CancellationToken,
     /// Says whether they left.
     task: JoinHandle<bool>,
 }
@@ -35,6 +36,11 @@ impl Leaving {
         !self.task.await.unwrap_or(true)
     }
 
+    /// Cancelled as soon as nothing is waited for any more: they are gone, or stay after all.
+    pub(super) fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
     /// True where they are gone.
     pub(super) fn is_finished(&self) -> bool {
         self.task.is_finished()
@@ -43,9 +49,11 @@ impl Leaving {
 
 /// Removes registries as soon as those are known that come in their place, or after the deadline.
 pub(super) fn leave(discovery: Discovery, ids: Vec<RegistryId>, wait: Wait) -> Leaving {
-    let stay = CancellationToken::new();
+    let (stay, ended) = (CancellationToken::new(), CancellationToken::new());
     let token = stay.clone();
+    let end = ended.clone().drop_guard();
     let task = tokio::spawn(async move {
+        let _end = end;
         let known = async {
             tokio::time::sleep(wait.hold).await;
             tokio::time::timeout(wait.deadline, all_known(&discovery, &wait.successors)).await
@@ -65,7 +73,7 @@ pub(super) fn leave(discovery: Discovery, ids: Vec<RegistryId>, wait: Wait) -> L
         }
         true
     });
-    Leaving { stay, task }
+    Leaving { stay, ended, task }
 }
 
 /// Resolves when all of these are known, with the members of those that have any.

@@ -8,6 +8,7 @@ use registry_core::{Discovery, RegistryId, RegistryOptions};
 
 use super::fleets::{Fleets, Roster};
 use super::leave::{Leaving, Wait, leave};
+use super::policies::Policies;
 use crate::config::{self, Config, RegistryConfig, Source};
 use crate::error::Error;
 use crate::registries::{self, Built};
@@ -21,9 +22,11 @@ pub struct Reloader {
     source: Source,
     current: Config,
     discovery: Discovery,
-    /// Registries that are no longer configured, but stay until those have synced that came in their place.
+    /// Registries that are no longer configured, and members of entries that have none any more: by entry. They stay until
+    /// those have synced that came in their place.
     leaving: HashMap<RegistryId, (Leaving, Option<Roster>)>,
     fleets: Fleets,
+    policies: Policies,
     #[cfg(feature = "xds")]
     xds: Option<registry_xds::Xds>,
 }
@@ -42,6 +45,7 @@ impl Reloader {
         Self {
             source,
             current,
+            policies: Policies::new(discovery.clone()),
             discovery,
             leaving: HashMap::new(),
             fleets,
@@ -93,9 +97,6 @@ impl Reloader {
             steps.push(self.step(position, registry)?);
         }
         self.warn_of_restart(&new);
-        if new.merge_rules() != self.current.merge_rules() {
-            self.discovery.set_policies(new.policies()).await;
-        }
         #[cfg(feature = "xds")]
         if let (Some(xds), Some(config)) = (&self.xds, &new.xds)
             && new.xds != self.current.xds
@@ -103,6 +104,7 @@ impl Reloader {
             let settings = super::xds::applicable(config, &xds.views().config());
             xds.reconfigure(settings).map_err(Error::Xds)?;
         }
+        self.policies.change(&self.current, &new).await;
         let mut added = Vec::new();
         let mut counts = Counts::default();
         for ((position, registry), step) in new.registries.iter().enumerate().zip(steps) {
@@ -117,7 +119,7 @@ impl Reloader {
                 }
                 Step::Replace(built) => {
                     counts.changed += 1;
-                    let roster = self.fleets.stop(&id).await;
+                    let roster = self.members_of(&id).await;
                     self.put(&id, built, options, true, roster).await
                 }
                 Step::Add(built) => {
@@ -130,11 +132,16 @@ impl Reloader {
                 tracing::error!(registry = %id, %error, "the registry could not be set up");
             }
         }
-        for registry in &self.current.registries {
-            let id = registry.id();
+        let before: Vec<RegistryId> = self
+            .current
+            .registries
+            .iter()
+            .map(|old| old.id().clone())
+            .collect();
+        for id in &before {
             if !new.registries.iter().any(|kept| kept.id() == id) {
                 counts.removed += 1;
-                let roster = self.fleets.stop(id).await;
+                let roster = self.members_of(id).await;
                 if let Some(roster) = &roster {
                     roster.forget().await;
                 }
@@ -150,6 +157,9 @@ impl Reloader {
             }
         }
         self.leaving.retain(|_, (leaving, _)| !leaving.is_finished());
+        let leaving = self.leaving.values();
+        let leaving = leaving.map(|(leaving, _)| leaving.ended()).collect();
+        self.policies.settle(&new, leaving).await;
         // Whoever looks after the line in the log should find it so. Where that takes longer it is in force all the same.
         let _ = tokio::time::timeout(PUBLISHED, self.discovery.published()).await;
         tracing::info!(
@@ -174,6 +184,15 @@ impl Reloader {
         } else {
             Step::Keep
         })
+    }
+
+    /// Who is on the list of an entry, which is not followed any more. Of an entry that has no members now these are its
+    /// last ones, where they have not left yet; they stay.
+    async fn members_of(&mut self, id: &RegistryId) -> Option<Roster> {
+        match self.fleets.stop(id).await {
+            Some(roster) => Some(roster),
+            None => self.stays_after_all(id).await.1,
+        }
     }
 
     /// Stops a registry from leaving. True where it is still there, with the members that it had.
@@ -216,7 +235,8 @@ impl Reloader {
                     successors: vec![id.clone()],
                     deadline: self.current.start_deadline,
                 };
-                leave(self.discovery.clone(), roster.members(), wait);
+                let leaving = leave(self.discovery.clone(), roster.members(), wait);
+                self.leaving.insert(id.clone(), (leaving, Some(roster)));
             }
             (None, None) => {}
         }

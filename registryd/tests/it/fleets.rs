@@ -147,6 +147,33 @@ async fn an_entry_that_is_back_before_it_left_keeps_its_members() {
     registries(&daemon, &["clusters", "clusters/a", "clusters/b", "dc1", "vms"]).await;
 }
 
+#[tokio::test]
+async fn an_entry_that_was_one_cluster_for_a_while_keeps_its_members() {
+    let long = |text: &str| config(text).replace("start_deadline: 1s", "start_deadline: 10m");
+    let daemon = start("").await;
+    put(&daemon, "clusters.d/a.yaml", 1);
+    put(&daemon, "one.yaml", 4);
+    // The deadline is that of the last configuration.
+    daemon.reload(&long("")).await;
+    daemon.reload(&long(ENTRY)).await;
+    let names = ["clusters", "clusters/a", "vms"];
+    let before = registries(&daemon, &names).await;
+    let one = "  - { name: clusters, required: false, kubernetes: { kubeconfig: one.yaml } }\n";
+    daemon.reload(&long(one)).await;
+    let kind = daemon.registry("clusters").await["kind"].clone();
+    assert_eq!(kind, "kubernetes");
+    registries(&daemon, &names).await;
+    daemon.reload(&long(ENTRY)).await;
+    put(&daemon, "clusters.d/b.yaml", 2);
+    let after = registries(&daemon, &["clusters", "clusters/a", "clusters/b", "vms"]).await;
+    let since = |all: &[Value]| {
+        let member = all.iter().find(|registry| registry["id"] == "clusters/a");
+        member.unwrap()["since"].clone()
+    };
+    assert_eq!(since(&before), since(&after));
+    assert!(!daemon.log().contains("could not be set up"), "{}", daemon.log());
+}
+
 #[test]
 fn check_warns_of_members_that_share_default_hostnames_and_names_a_wrong_kubeconfig() {
     let directory = tempfile::tempdir().unwrap();

@@ -127,6 +127,75 @@ async fn policies_are_exchanged() {
 }
 
 #[tokio::test]
+async fn who_leaves_is_merged_as_before() {
+    let registries = ["a", "b"].map(|name| entry(name).replace(&format!(".{name}\""), ".mesh\""));
+    let config = |registries: &str, merge: &str| {
+        let config = config(registries).replace("15s", "10m");
+        format!("{config}{merge}")
+    };
+    let rule = "merge: [{ hosts: \"*.mesh\", policy: exclusive }]\n";
+    let before = config(&registries.concat(), rule);
+    let other = SERVICES.replace("10.0.", "10.9.");
+    let files = [
+        ("registryd.yaml", before.as_str()),
+        ("a.yaml", SERVICES),
+        ("b.yaml", &other),
+    ];
+    let daemon = Daemon::start(&files).await;
+    let endpoints = |service: &Value| service["endpoints"].as_array().map(Vec::len);
+    for name in ["payments.mesh@a", "payments.mesh@b"] {
+        daemon.service(name).await;
+    }
+    // Nobody knows the successor for as long as anything takes.
+    let successor = format!("  - {{ name: dc1, consul: {{ address: \"{NOBODY}\" }} }}\n");
+    let first = daemon.service("payments.mesh").await;
+    assert_eq!(endpoints(&first), Some(1));
+    daemon.reload(&config(&successor, "")).await;
+    let leaving = daemon.service("payments.mesh").await;
+    assert_eq!(leaving["revision"], first["revision"], "{leaving}");
+    // Another change of the configuration does not end that.
+    let another = successor.replace("dc1", "dc2");
+    daemon.reload(&config(&format!("{successor}{another}"), "")).await;
+    let leaving = daemon.service("payments.mesh").await;
+    assert_eq!(leaving["revision"], first["revision"], "{leaving}");
+    // What stays after all is merged as the configuration says.
+    daemon
+        .reload(&config(&format!("{}{successor}", registries.concat()), ""))
+        .await;
+    assert_eq!(endpoints(&daemon.service("payments.mesh").await), Some(2));
+}
+
+#[tokio::test]
+async fn former_rules_end_when_nobody_leaves_any_more() {
+    let shared = ["a", "b"].map(|name| entry(name).replace(&format!(".{name}\""), ".mesh\""));
+    let shared = shared.concat();
+    let rule = "merge: [{ hosts: \"*.mesh\", policy: exclusive }]\n";
+    let before = format!("{}{rule}", config(&format!("{shared}{}", entry("c"))));
+    let other = SERVICES.replace("10.0.", "10.9.");
+    let files = [
+        ("registryd.yaml", before.as_str()),
+        ("a.yaml", SERVICES),
+        ("b.yaml", &other),
+        ("c.yaml", SERVICES),
+    ];
+    let daemon = Daemon::start(&files).await;
+    for name in ["payments.mesh@a", "payments.mesh@b", "payments.c"] {
+        daemon.service(name).await;
+    }
+    // The successor is never known, so only the deadline lets `c` go.
+    let successor = format!("  - {{ name: dc1, consul: {{ address: \"{NOBODY}\" }} }}\n");
+    let after = config(&format!("{shared}{successor}")).replace("15s", "1s");
+    daemon.reload(&after).await;
+    daemon.gone("payments.c").await;
+    daemon
+        .wait("endpoints of both", async || {
+            let service = daemon.service("payments.mesh").await;
+            (service["endpoints"].as_array()?.len() == 2).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_removed_registry_stays_until_its_successor_is_known_or_the_deadline_has_passed() {
     let daemon = two().await;
     // How long a test takes decides nothing: first nobody waits for the deadline, then it passes at once.
