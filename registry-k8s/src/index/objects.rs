@@ -178,7 +178,7 @@ impl Index {
         let surroundings = Surroundings {
             mapping: &self.mapping,
             cluster: &cluster,
-            headless: service.is_some_and(Service::is_headless),
+            named_all: service.map_or(self.mapping.join == Join::Exports, Service::names_all),
             nodes: &|name| self.nodes.place(name),
         };
         let mapped = map::endpoints::endpoints(slice, &ports, surroundings, &mut self.interner)?;

@@ -203,8 +203,17 @@ impl Service {
         &self.slices
     }
 
-    pub(super) fn is_headless(&self) -> bool {
+    fn is_headless(&self) -> bool {
         matches!(self.terms(), Some(Terms::Slices { headless: true, .. }))
+    }
+
+    /// Every endpoint has a name of its own. Those of exports always do: that the service is headless may be the word of
+    /// another cluster, and where nobody says so the names are not shown.
+    pub(super) fn names_all(&self) -> bool {
+        match self.join {
+            Join::Exports => true,
+            Join::Services | Join::Imports => self.is_headless(),
+        }
     }
 
     /// There is what makes it a service.
@@ -252,6 +261,17 @@ impl Service {
         matches!(self.terms(), Some(Terms::Slices { .. }))
     }
 
+    /// What its endpoints depend on beside its slices, where these count. What would stand for them makes no difference as
+    /// long as there are any.
+    fn basis(&self) -> Option<(bool, bool, Option<Arc<Endpoint>>)> {
+        match self.terms()? {
+            Terms::Slices { v6_first, .. } => {
+                Some((*v6_first, self.names_all(), self.stand_in_now().cloned()))
+            }
+            Terms::External(_) => None,
+        }
+    }
+
     fn v6_first(&self) -> bool {
         matches!(self.terms(), Some(Terms::Slices { v6_first: true, .. }))
     }
@@ -284,11 +304,11 @@ impl Service {
     }
 
     fn renew(&mut self, tools: &mut Tools<'_>, set: impl FnOnce(&mut Self)) -> bool {
-        let was_headless = self.is_headless();
-        let terms = self.terms().cloned();
+        let named_all = self.names_all();
+        let basis = self.basis();
         let was_there = self.is_there();
         set(self);
-        if self.is_headless() != was_headless {
+        if self.names_all() != named_all {
             self.name_endpoints(tools);
         }
         if !self.counts_slices() {
@@ -296,7 +316,7 @@ impl Service {
         }
         self.complete_ports(tools);
         // What is outside may have other ports even where its terms are the same.
-        let slices_as_before = terms.as_ref() == self.terms() && self.counts_slices();
+        let slices_as_before = basis.is_some() && basis == self.basis();
         let lost = !slices_as_before && self.rebuild(tools);
         lost || (was_there && !self.is_there())
     }
@@ -490,12 +510,12 @@ impl Service {
 
     /// Endpoints of headless services have names of their own.
     fn name_endpoints(&mut self, tools: &mut Tools<'_>) {
-        let (headless, join) = (self.is_headless(), self.join);
+        let (named_all, join) = (self.names_all(), self.join);
         let shelves = self.slices.iter_mut().map(|slice| &mut slice.shelf);
         for shelf in shelves.chain(self.leaving.iter_mut().map(|leaving| &mut leaving.shelf)) {
             for at in 0..shelf.all().len() {
                 let endpoint = &shelf.all()[at];
-                let hostname = map::endpoints::hostname_in(endpoint, headless, join);
+                let hostname = map::endpoints::hostname_in(endpoint, named_all, join);
                 if *hostname != *endpoint.hostname() {
                     let named = map::endpoints::rebuilt(endpoint).hostname(hostname);
                     shelf.replace(at, Arc::new(named.build_in(tools.interner)));

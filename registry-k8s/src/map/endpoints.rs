@@ -35,7 +35,7 @@ pub(crate) struct Surroundings<'a> {
     /// The cluster that they are in.
     pub(crate) cluster: &'a Str,
     /// Every endpoint of the service has a name of its own.
-    pub(crate) headless: bool,
+    pub(crate) named_all: bool,
     /// Nodes by name.
     pub(crate) nodes: &'a dyn Fn(&str) -> Option<&'a NodePlace>,
 }
@@ -128,7 +128,7 @@ fn one(
     let Surroundings {
         mapping,
         cluster,
-        headless,
+        named_all,
         nodes,
     } = surroundings;
     let topology = &endpoint.deprecated_topology;
@@ -138,7 +138,7 @@ fn one(
     };
     let node = or(&endpoint.node_name, topology.get("kubernetes.io/hostname"));
     let hostname = if endpoint.hostname.is_empty() {
-        assigned(address, headless)
+        assigned(address, named_all)
     } else {
         Str::from(&*endpoint.hostname)
     };
@@ -188,10 +188,10 @@ pub(crate) fn pod_of(id: &str) -> Option<&str> {
         .filter(|name| !name.is_empty())
 }
 
-/// The name of an endpoint that has none: in headless services that of its address.
-fn assigned(address: &Address, headless: bool) -> Str {
+/// The name of an endpoint that has none: that of its address, where each is to have one.
+fn assigned(address: &Address, named_all: bool) -> Str {
     match address.ip() {
-        Some(ip) if headless => text::dashed(ip).into(),
+        Some(ip) if named_all => text::dashed(ip).into(),
         _ => Str::default(),
     }
 }
@@ -208,12 +208,12 @@ fn qualified(name: Str, cluster: &Str, join: Join) -> Str {
     }
 }
 
-/// The name that an endpoint has in a service of this kind.
-pub(crate) fn hostname_in(endpoint: &Endpoint, headless: bool, join: Join) -> Str {
+/// The name that an endpoint has in a service where each has one, or only those do that were given one.
+pub(crate) fn hostname_in(endpoint: &Endpoint, named_all: bool, join: Join) -> Str {
     let held = endpoint.hostname();
-    let assigned = |headless| qualified(assigned(endpoint.address(), headless), endpoint.cluster(), join);
+    let assigned = |named_all| qualified(assigned(endpoint.address(), named_all), endpoint.cluster(), join);
     if held.is_empty() || *assigned(true) == *held {
-        assigned(headless)
+        assigned(named_all)
     } else {
         held.into()
     }
