@@ -350,6 +350,26 @@ impl Index {
             .extend(taken.map(|record| (record.id().clone(), explicit)));
     }
 
+    /// Whatever is held of exports and imports is read again, in whatever version it comes: the same object in another
+    /// version of its API has the same resource version.
+    pub(crate) fn distrust_custom(&mut self) {
+        let join = self.mapping.join;
+        let namespaces = self.namespaces.values_mut();
+        for service in namespaces.flat_map(|namespace| namespace.services.values_mut()) {
+            match join {
+                Join::Services => {}
+                Join::Exports => service
+                    .export
+                    .iter_mut()
+                    .for_each(|export| export.version = Version(None)),
+                Join::Imports => service
+                    .object
+                    .iter_mut()
+                    .for_each(|import| import.version = Version(None)),
+            }
+        }
+    }
+
     // === what is asked ===
 
     /// What changed since the last call, removals that are due by now included, each service at most once.
@@ -419,9 +439,20 @@ impl Index {
         namespaces.flat_map(|namespace| namespace.services.values().filter_map(Service::record))
     }
 
-    /// Services of which an object cannot be read now, each with the last such error.
+    /// Services of which an object cannot be read now, each with the last such error. What is wrong with a service that
+    /// nobody exports is no trouble where only exports count.
     pub(crate) fn unreadable(&self) -> impl Iterator<Item = (&ServiceId, &Arc<RegistryError>)> {
-        self.unread.services()
+        let counts = |kind, id: &ServiceId| match self.mapping.join {
+            Join::Services | Join::Imports => true,
+            Join::Exports => kind == Kind::Export || self.is_exported(id),
+        };
+        self.unread.services(counts)
+    }
+
+    fn is_exported(&self, id: &ServiceId) -> bool {
+        let namespace = self.namespaces.get(id.namespace());
+        let service = namespace.and_then(|namespace| namespace.services.get(id.name()));
+        service.is_some_and(|service| service.export.is_some())
     }
 
     // === one service ===

@@ -260,6 +260,7 @@ impl Session {
             Word::Served(api) => {
                 tracing::info!(%registry, path = api.path(), "reading what is served there");
                 self.parts.set_api(Some(api));
+                self.index.distrust_custom();
                 for subject in custom {
                     // What the feed of another version said stays: the new one lists all of it again.
                     self.parts.end(&subject);

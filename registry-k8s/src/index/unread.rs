@@ -62,11 +62,16 @@ impl Unread {
         self.objects.retain(|(_, held, _), _| *held != namespace);
     }
 
-    /// Each service of which something cannot be read, with the last such error.
-    pub(super) fn services(&self) -> impl Iterator<Item = (&ServiceId, &Arc<RegistryError>)> {
+    /// Each service of which something that counts cannot be read, with the last such error.
+    pub(super) fn services(
+        &self,
+        counts: impl Fn(Kind, &ServiceId) -> bool,
+    ) -> impl Iterator<Item = (&ServiceId, &Arc<RegistryError>)> {
         let mut last: BTreeMap<&ServiceId, &Object> = BTreeMap::new();
-        for object in self.objects.values() {
-            let Some(service) = &object.service else { continue };
+        for ((kind, _, _), object) in &self.objects {
+            let Some(service) = object.service.as_ref().filter(|id| counts(*kind, id)) else {
+                continue;
+            };
             let held = last.entry(service).or_insert(object);
             if held.serial < object.serial {
                 *held = object;

@@ -247,31 +247,127 @@ fn an_export_that_cannot_be_read_is_named_and_what_was_known_of_it_stays() {
 }
 
 #[test]
+fn what_cannot_be_read_of_a_service_that_nobody_exports_is_no_trouble() {
+    let mut cluster = exporting();
+    let unreadable = |cluster: &Cluster| cluster.index.unreadable().count();
+    let mut service = service("web");
+    service["spec"]["ports"] = json!([{ "port": 80, "protocol": "QUIC" }]);
+    cluster.tell(Kind::Service, service, Source::Watched).unwrap_err();
+    assert_eq!(unreadable(&cluster), 0);
+    let mut other = slice("x", "other", &[pod("10.0.0.1", "p")]);
+    other["endpoints"][0]["addresses"] = json!(["nowhere"]);
+    cluster.tell(Kind::Slice, other, Source::Watched).unwrap_err();
+    assert_eq!(unreadable(&cluster), 0);
+    for name in ["web", "other"] {
+        cluster.watch(Kind::Export, &export(name));
+    }
+    assert_eq!(unreadable(&cluster), 2, "it matters as soon as it is exported");
+    for name in ["web", "other"] {
+        cluster.delete(Kind::Export, &export(name));
+    }
+    assert_eq!(unreadable(&cluster), 0);
+    let mut broken = export("third");
+    broken["spec"] = json!(5);
+    cluster.tell(Kind::Export, broken, Source::Watched).unwrap_err();
+    assert_eq!(unreadable(&cluster), 1, "nobody knows what it exports");
+}
+
+#[test]
+fn in_another_version_of_its_api_the_same_object_is_read_again() {
+    let objects = |join| match join {
+        Join::Exports => (Kind::Export, export("web")),
+        _ => (Kind::Import, import("web")),
+    };
+    for join in [Join::Exports, Join::Imports] {
+        let mut cluster = Cluster::of(join, DELAY);
+        let (kind, mut object) = objects(join);
+        object["metadata"]["resourceVersion"] = json!("7");
+        cluster.list(kind, std::slice::from_ref(&object));
+        let (before, _) = cluster.applied();
+        cluster.index.distrust_custom();
+        cluster.list(kind, std::slice::from_ref(&object));
+        assert!(cluster.take().is_empty(), "it says the same");
+        assert!(Arc::ptr_eq(cluster.record("web").meta(), before.meta()));
+        match join {
+            Join::Exports => object["spec"]["exportedLabels"] = json!({ "new": "field" }),
+            _ => object["spec"]["sessionAffinity"] = json!("None"),
+        }
+        cluster.list(kind, std::slice::from_ref(&object));
+        assert!(cluster.take().is_empty(), "it is held in that version");
+        cluster.index.distrust_custom();
+        cluster.list(kind, std::slice::from_ref(&object));
+        let (after, _) = cluster.applied();
+        assert_ne!(
+            (after.meta().labels(), after.meta().traffic()),
+            (before.meta().labels(), before.meta().traffic())
+        );
+    }
+}
+
+#[test]
+fn an_import_of_which_slices_count_leaves_them_alone_when_its_addresses_change() {
+    let mut cluster = importing();
+    cluster.watch(Kind::Import, &import("web"));
+    // Pods of both families, which are worked out anew where anything is.
+    let pods = slice_of_both();
+    for slice in &pods {
+        cluster.watch(Kind::Slice, slice);
+    }
+    let before = cluster.applied().0;
+    assert_eq!(addresses(&before), ["10.0.0.1+fd00::1"]);
+    let mut moved = import("web");
+    moved["spec"]["ips"] = json!(["10.97.0.9"]);
+    cluster.watch(Kind::Import, &moved);
+    let after = cluster.applied().0;
+    assert_ne!(after.meta().addresses(), before.meta().addresses());
+    assert!(after.endpoints().ptr_eq(before.endpoints()));
+    // Without slices the new address is what stands for them.
+    for slice in &pods {
+        cluster.delete(Kind::Slice, slice);
+    }
+    cluster.pass(DELAY);
+    assert_eq!(addresses(&cluster.applied().0), ["10.97.0.9"]);
+    cluster.watch(Kind::Import, &import("web"));
+    assert_eq!(addresses(&cluster.applied().0), ["10.97.0.1"]);
+}
+
+/// Two slices, of one pod that has an address of each family.
+fn slice_of_both() -> [Value; 2] {
+    let v4 = imported("a", "web", "west", &[pod("10.0.0.1", "p")]);
+    let mut v6 = imported("b", "web", "west", &[pod("fd00::1", "p")]);
+    v6["addressType"] = json!("IPv6");
+    [v4, v6]
+}
+
+#[test]
 fn endpoints_of_exports_have_the_name_of_their_cluster_whatever_comes_first() {
-    let mut headless = service("web");
-    headless["spec"]["clusterIP"] = json!("None");
     let mut named = pod("10.0.0.2", "q");
     named["hostname"] = json!("web-0");
     let pods = slice("x", "web", &[pod("10.0.0.1", "p"), named]);
-    let steps = [
-        (Kind::Service, &headless),
-        (Kind::Slice, &pods),
-        (Kind::Export, &export("web")),
-    ];
-    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-        let mut cluster = exporting();
-        for at in order {
-            cluster.watch(steps[at].0, steps[at].1);
+    // Another cluster may have the older export, and say that the service is headless.
+    for (ip, resolution) in [("None", Resolution::Headless), ("10.96.0.1", Resolution::Static)] {
+        let mut exported = service("web");
+        exported["spec"]["clusterIP"] = json!(ip);
+        let steps = [
+            (Kind::Service, &exported),
+            (Kind::Slice, &pods),
+            (Kind::Export, &export("web")),
+        ];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut cluster = exporting();
+            for at in order {
+                cluster.watch(steps[at].0, steps[at].1);
+            }
+            let (record, _) = cluster.applied();
+            let mut names: Vec<_> = record
+                .endpoints()
+                .iter()
+                .map(|endpoint| endpoint.hostname().to_owned())
+                .collect();
+            names.sort();
+            assert_eq!(names, ["10-0-0-1.east", "web-0.east"], "{order:?}");
+            assert_eq!(record.meta().resolution(), resolution);
         }
-        let (record, _) = cluster.applied();
-        let mut names: Vec<_> = record
-            .endpoints()
-            .iter()
-            .map(|endpoint| endpoint.hostname().to_owned())
-            .collect();
-        names.sort();
-        assert_eq!(names, ["10-0-0-1.east", "web-0.east"], "{order:?}");
-        assert_eq!(record.meta().resolution(), Resolution::Headless);
     }
 }
 
