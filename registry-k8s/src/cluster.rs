@@ -119,7 +119,7 @@ impl Cluster {
         let custom = match view.wanted(&self.config) {
             None => None,
             Some(wanted) => {
-                let found = offered::find(&server, None, &wanted, self.config.request_timeout).await;
+                let found = offered::find(&server, None, &wanted, None, self.config.request_timeout).await;
                 let api = found.map_err(|refusal| refusal.error)?;
                 if api.is_none() {
                     let (plural, groups) = (wanted.plural, wanted.groups.join(", "));

@@ -62,7 +62,8 @@ pub struct McsApi {
     /// minute: another version is read from then on, with nothing lost in between.
     ///
     /// As long as the cluster serves none of them there is nothing of this kind, and the registry's note says so. Where
-    /// something of it was known, that has to last for ten seconds before it is believed.
+    /// something of it was known, that has to last for ten seconds before it is believed; and so has another group in place
+    /// of the one that was read.
     pub groups: Vec<String>,
 }
 

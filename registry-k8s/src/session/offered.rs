@@ -10,7 +10,8 @@
 //! ```
 //!
 //! That nothing is served is no trouble: then there is nothing of the kind. But a server says the same for a moment while it
-//! starts, or while definitions are made anew, so where something is known it has to go on saying so for a while.
+//! starts, or while definitions are made anew, so where something is known it has to go on saying so for a while. That goes
+//! for one group where another one is served as well: what is in the other is something else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +78,9 @@ pub(super) struct Offered {
     every: Duration,
     /// Something of the kind is known, or may be: then absence has to last.
     known: bool,
-    /// Since when nothing is served, with no other answer in between.
+    /// What was last said to be served.
+    used: Option<Api>,
+    /// Since when the group in use is not what is served, with no other answer in between.
     missing: Option<Instant>,
     failures: Backoff,
     /// Doubts since the last time that all was well.
@@ -146,6 +149,7 @@ impl Offered {
     ) -> Self {
         Self {
             known: control.knows_services(),
+            used: None,
             transport,
             control,
             wanted: Arc::new(wanted),
@@ -191,7 +195,10 @@ impl Offered {
                     self.asked = Some(Instant::now());
                     let (transport, control) = (self.transport.clone(), self.control.clone());
                     let (wanted, patience) = (self.wanted.clone(), self.patience);
-                    let find = async move { find(&*transport, Some(&control), &wanted, patience).await };
+                    let used = self.used.as_ref().map(|api| api.group.clone());
+                    let find = async move {
+                        find(&*transport, Some(&control), &wanted, used.as_deref(), patience).await
+                    };
                     self.asking.insert(find.boxed())
                 }
             };
@@ -207,22 +214,19 @@ impl Offered {
         let now = Instant::now();
         self.due = now + self.every;
         match answer {
-            Ok(Some(api)) => {
-                self.failures.reset();
-                self.missing = None;
-                self.known = true;
-                Some(Word::Served(api))
+            Ok(found) if !self.known || found.as_ref().is_some_and(|api| self.expects(api)) => {
+                Some(self.believe(found))
             }
-            Ok(None) => {
+            Ok(found) => {
                 self.failures.reset();
                 let before = self.missing;
                 let since = *self.missing.get_or_insert(now);
-                if !self.known || now >= since + CERTAIN {
-                    self.known = false;
-                    return Some(Word::Absent);
+                if now >= since + CERTAIN {
+                    return Some(self.believe(found));
                 }
                 self.due = (now + SOON).min(since + CERTAIN);
-                before.is_none().then(|| Word::Failed(Arc::new(self.vanished())))
+                let vanished = || Word::Failed(Arc::new(self.vanished(found.as_ref())));
+                before.is_none().then(vanished)
             }
             Err(Refusal { class, error }) => {
                 self.missing = None;
@@ -236,6 +240,21 @@ impl Offered {
         }
     }
 
+    /// True where an answer is no surprise: it is of the group in use. Before any is, what is known came most likely from
+    /// the first one.
+    fn expects(&self, api: &Api) -> bool {
+        let used = self.used.as_ref().map(|used| &used.group);
+        used.or(self.wanted.groups.first()) == Some(&api.group)
+    }
+
+    fn believe(&mut self, found: Option<Api>) -> Word {
+        self.failures.reset();
+        self.known = found.is_some();
+        self.missing = None;
+        self.used.clone_from(&found);
+        found.map_or(Word::Absent, Word::Served)
+    }
+
     /// What there is to say where nothing is served.
     pub(super) fn absence(&self) -> String {
         let Wanted { groups, plural, .. } = &*self.wanted;
@@ -243,22 +262,38 @@ impl Offered {
         format!("the cluster serves no {plural} in {groups}: there are none until it does")
     }
 
-    fn vanished(&self) -> RegistryError {
+    fn vanished(&self, found: Option<&Api>) -> RegistryError {
+        let Wanted { groups, plural, .. } = &*self.wanted;
+        let used = self.used.as_ref().map(|used| used.group.as_str());
+        let (found, expected) = match found {
+            None => (
+                format!("no {plural}"),
+                used.map_or(groups.join(", "), str::to_owned),
+            ),
+            Some(api) => {
+                let expected = used.or(groups.first().map(String::as_str));
+                (
+                    format!("{plural} in {}", api.group),
+                    expected.unwrap_or_default().to_owned(),
+                )
+            }
+        };
         let message = format!(
-            "{}/apis: found no {} in {}, of which some are known: what is known stays unless that lasts",
+            "{}/apis: found {found}, expected some in {expected}, of which some are known: what is known stays unless \
+             that lasts",
             self.transport.base(),
-            self.wanted.plural,
-            self.wanted.groups.join(", ")
         );
         RegistryError::new(ErrorKind::Unavailable, message)
     }
 }
 
-/// The version to use, of the first group that is served; `None` where the kind is served by none.
+/// The version to use, of the first group that is served; `None` where the kind is served by none. Whether the group in use
+/// is served has to be known: another one is no answer to that.
 pub(crate) async fn find(
     transport: &dyn Transport,
     control: Option<&Control>,
     wanted: &Wanted,
+    used: Option<&str>,
     patience: Duration,
 ) -> Result<Option<Api>, Refusal> {
     let asker = Asker {
@@ -275,7 +310,9 @@ pub(crate) async fn find(
             Ok(Answer::Is(None)) => described = true,
             Ok(Answer::NotThere | Answer::Denied) => {}
             // Rights are granted by group: that of another one may be there.
-            Err(refusal) if refusal.class == Class::Forbidden => denied = denied.or(Some(refusal)),
+            Err(refusal) if refusal.class == Class::Forbidden && used != Some(group) => {
+                denied = denied.or(Some(refusal));
+            }
             Err(refusal) => return Err(refusal),
         }
     }

@@ -61,6 +61,8 @@ pub(super) struct State {
     pub(super) asked: u64,
     /// Versions of the API of Multi-Cluster Services.
     pub(super) served: Vec<&'static str>,
+    /// Another group that has the same versions, and nothing in it.
+    pub(super) other: Option<&'static str>,
     /// None of them is served before that.
     pub(super) unserved_until: Option<Instant>,
     /// Nobody may ask which versions there are.
@@ -89,6 +91,7 @@ impl Cluster {
             forbidden: BTreeSet::new(),
             asked: 0,
             served: vec!["v1alpha1", "v1beta1"],
+            other: None,
             unserved_until: None,
             hidden: false,
             paths: Vec::new(),
@@ -164,24 +167,25 @@ impl State {
     /// What is said of that API: `None` where something else is asked for, and no text where there is nothing.
     fn describe(&self, path: &str) -> Option<Option<String>> {
         let hides = self.unserved_until.is_some_and(|until| Instant::now() < until);
+        let serves = |group: &str| match group {
+            GROUP => !hides && !self.served.is_empty(),
+            other => self.other == Some(other),
+        };
         if path == "/apis" {
-            let name = if hides || self.served.is_empty() {
-                "other"
-            } else {
-                GROUP
-            };
-            return Some(Some(json!({ "groups": [{ "name": name }] }).to_string()));
+            let served = [Some(GROUP), self.other].into_iter().flatten();
+            let groups: Vec<Value> = served
+                .filter(|group| serves(group))
+                .chain(["other"])
+                .map(|name| json!({ "name": name }))
+                .collect();
+            return Some(Some(json!({ "groups": groups }).to_string()));
         }
         let of_apis = path.strip_prefix("/apis/")?;
         let (group, rest) = of_apis.split_once('/').unwrap_or((of_apis, ""));
         if group == "discovery.k8s.io" {
             return None;
         }
-        let served = if hides || group != GROUP {
-            &[]
-        } else {
-            &self.served[..]
-        };
+        let served = if serves(group) { &self.served[..] } else { &[] };
         let (version, list) = rest.split_once('/').unwrap_or((rest, ""));
         let versions: Vec<Value> = served
             .iter()
@@ -316,10 +320,11 @@ impl Transport for Cluster {
         let query: HashMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
         let number = |key: &str| query.get(key).map(|value| value.parse::<u64>().unwrap());
         let collection = Collection::of(path, &query);
+        let other = state.other.filter(|other| path.contains(other));
         let objects = state
             .objects
             .iter()
-            .filter(|(key, object)| collection.covers(key) && collection.selects(object));
+            .filter(|(key, object)| other.is_none() && collection.covers(key) && collection.selects(object));
         let objects: Vec<Value> = objects.map(|(_, object)| object.clone()).collect();
         let asked = number("resourceVersion");
         if ask.watch {

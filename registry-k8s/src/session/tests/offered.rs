@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::cluster::{Fault, GROUP, State};
 use super::model::{Mode, Run, begin_view, exports, secs};
+use crate::view::{McsApi, View};
 
 fn control() -> Control {
     Control::new("mcs".parse().unwrap(), PortDefaults::default())
@@ -192,6 +193,82 @@ async fn who_may_not_ask_what_is_served_tries_the_lists() {
     run.cluster.lock().forbidden.clear();
     run.rest(60).await;
     assert_eq!(run.reader.picture.len(), 6);
+}
+
+/// What a cluster says that has exports in the group that goes first, and serves another one as well.
+fn begin_both(control: Control, before: impl FnOnce(&mut State)) -> Run {
+    let both = View::Exports(McsApi {
+        groups: vec![GROUP.to_owned(), "other.example.com".to_owned()],
+    });
+    begin_view(
+        &both,
+        control,
+        100,
+        Mode::All,
+        false,
+        false,
+        vec![10_000],
+        |state| {
+            state.other = Some("other.example.com");
+            before(state);
+        },
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_group_is_read_only_after_the_one_in_use_was_gone_for_a_while() {
+    let mut run = begin_both(control(), |_| {});
+    run.may_go = true;
+    run.rest(1).await;
+    let picture = run.reader.picture.clone();
+    assert_eq!(picture.len(), 6);
+    // A moment without the group, and one in which nobody may ask or list.
+    for forbids in [false, true] {
+        {
+            let mut state = run.cluster.lock();
+            if forbids {
+                state.forbidden.insert(GROUP);
+            } else {
+                state.unserved_until = Some(Instant::now() + secs(8));
+            }
+            state.cut();
+        }
+        run.rest(100).await;
+        run.cluster.lock().forbidden.clear();
+        run.rest(60).await;
+        assert_eq!(run.reader.picture, picture);
+        assert!(
+            run.lost_nothing() && run.reader.degraded.is_empty(),
+            "{:?}",
+            run.reader.degraded
+        );
+        assert_eq!(run.asked("/other.example.com/v1beta1/serviceexports"), 0);
+    }
+    // It goes for good, and comes back.
+    run.cluster.lock().unserved_until = Some(Instant::now() + secs(100));
+    run.cluster.lock().cut();
+    run.rest(60).await;
+    assert!(run.reader.picture.is_empty());
+    assert!(run.asked("/other.example.com/v1beta1/serviceexports") > 0);
+    run.rest(100).await;
+    assert_eq!(run.reader.picture, picture);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_services_are_known_from_before_another_group_than_the_first_has_to_last() {
+    for comes_back in [true, false] {
+        let control = control();
+        control.set_known();
+        let mut run = begin_both(control, |state| {
+            let time = if comes_back { 5 } else { 1000 };
+            state.unserved_until = Some(Instant::now() + secs(time));
+        });
+        run.rest(9).await;
+        assert_eq!(run.reader.begun, comes_back);
+        run.rest(9).await;
+        assert!(run.reader.begun && run.reader.degraded.is_empty());
+        assert_eq!(run.reader.picture.len(), if comes_back { 6 } else { 0 });
+    }
 }
 
 #[tokio::test(start_paused = true)]
