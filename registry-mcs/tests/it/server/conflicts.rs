@@ -44,6 +44,12 @@ fn with(field: &str, value: Value) -> Side {
     side(service)
 }
 
+fn headless_at(number: u16) -> Value {
+    let mut service = headless();
+    service["ports"][0]["port"] = json!(number);
+    service
+}
+
 fn sticky(seconds: u32) -> Side {
     let mut sticky = with("sessionAffinity", json!("ClientIP"));
     sticky.service["sessionAffinityConfig"] = json!({ "clientIP": { "timeoutSeconds": seconds } });
@@ -191,6 +197,13 @@ fn field_rows() -> Vec<Row> {
             sides: [side(headless()), side(web())],
             merged: &["Headless", WEB[1], WEB[2], WEB[3]],
             conflict: "TypeConflict",
+        },
+        // Clients connect to the numbers of the endpoints, so all of them serve; that exports differ is told.
+        Row {
+            name: "headless-number",
+            sides: [side(headless()), side(headless_at(81))],
+            merged: &["Headless", WEB[1], WEB[2], "new 10.2.0.1 http=8081"],
+            conflict: "PortConflict",
         },
         Row {
             name: "node-port",
