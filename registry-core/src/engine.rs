@@ -490,7 +490,8 @@ impl Engine {
         let unclaimed = matches!(entry.claims, Claims::None);
         let contenders = self.contenders(entry);
         let several = entry.several.as_deref();
-        let (service, basis) = match contenders.as_slice() {
+        let full = contenders.partition_point(|contender| !contender.is_empty());
+        let (service, basis) = match &contenders[..full] {
             [] => (None, None),
             contenders => {
                 let (claimants, settled) = eligible(contenders);
@@ -554,7 +555,8 @@ impl Engine {
         changed
     }
 
-    /// All that claim the hostname by a service that takes part, at most one per registry, in order of precedence.
+    /// All that claim the hostname by a service that takes part, at most one per registry, in order of precedence; those
+    /// with nothing behind their claim last.
     fn contenders<'a>(&'a self, entry: &'a NameEntry) -> Vec<Contender<'a>> {
         let mut contenders: Vec<Contender<'a>> = entry
             .claims
@@ -588,12 +590,15 @@ impl Engine {
             // Services of one registry never merge: the first keeps the name.
             contenders.dedup_by(|later, first| {
                 let same = later.claimant.registry == first.claimant.registry;
-                if same {
+                if same && !later.is_empty() {
                     first.beaten.push(later.claimant.record.id());
                 }
                 same
             });
-            contenders.sort_by(|a, b| Union.precedence(&a.claimant, &b.claimant));
+            contenders.sort_by(|a, b| {
+                let precedence = || Union.precedence(&a.claimant, &b.claimant);
+                a.is_empty().cmp(&b.is_empty()).then_with(precedence)
+            });
         }
         if contenders.iter().all(|contender| contender.alias) {
             contenders.clear();

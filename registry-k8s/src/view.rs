@@ -14,8 +14,8 @@ pub enum View {
     #[default]
     Services,
     /// What the cluster gives to its clusterset: its ServiceExports, each joined with the Service of its name. An export
-    /// whose Service is missing or of a kind that cannot be exported is a record without endpoints and ports, see
-    /// [`EXPORT`].
+    /// whose Service is missing or of a kind that cannot be exported is a record of
+    /// [nothing](registry_core::Resolution::Nothing), which takes part in no merge; [`EXPORT`] says why.
     ///
     /// Labels are the exported ones; exported annotations are metadata, see [`ANNOTATION`], beside the words of the Service.
     /// The creation time is that of the export. Endpoints are called `<hostname>.<cluster>`.

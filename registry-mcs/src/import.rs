@@ -63,7 +63,7 @@ pub struct ImportSpec {
     pub clusters: Vec<Str>,
 }
 
-/// What a ServiceImport of that service says; `None` where no cluster exports it.
+/// What a ServiceImport of that service says; `None` where no cluster exports it, or what is exported is nothing.
 ///
 /// It is a function of the service alone. The protocol spoken on a port is in the words of Kubernetes as far as the model
 /// keeps them apart: `kubernetes.io/h2c` for HTTP/2, while a WebSocket is `http`.
@@ -74,6 +74,7 @@ pub fn import_spec(service: &Service) -> Option<ImportSpec> {
     let kind = match service.resolution() {
         Resolution::Headless => ImportType::Headless,
         Resolution::Static | Resolution::Dns => ImportType::ClusterSetIp,
+        Resolution::Nothing => return None,
     };
     let ports = match kind {
         ImportType::Headless => Vec::new(),

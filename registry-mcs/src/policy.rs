@@ -4,16 +4,16 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use registry_core::{
-    Claimant, Conflict, ConflictField, LabelRule, MergePolicy, PortRule, RegistryId, ServiceMeta,
+    Claimant, Conflict, ConflictField, LabelRule, MergePolicy, PortRule, RegistryId, Resolution, ServiceMeta,
     SessionAffinity, Str, short,
 };
-use registry_k8s::{ANNOTATION, EXPORT, VALID};
+use registry_k8s::ANNOTATION;
 
 /// The rules of KEP-1645: namespace sameness, the oldest export wins field by field, ports are united.
 ///
 /// | of a service | is |
 /// |---|---|
-/// | which exports take part | those with a Service that can be exported |
+/// | which exports take part | all: one without a Service that can be exported takes part in no merge, see [`Resolution::Nothing`] |
 /// | type, session affinity with its timeout, internal traffic policy, traffic distribution | that of the oldest export, each as a whole |
 /// | exported labels, exported annotations | those of the oldest export, each as a whole, even where it has none |
 /// | ports | the ports of all: first by name, then by number and protocol. Where two are at odds the older export's stays, and endpoints of the other cluster get nothing on it; of a headless service only protocols can be, as clients connect to the numbers of its endpoints |
@@ -45,8 +45,7 @@ impl MergePolicy for ClusterSet {
     }
 
     fn select(&self, claimants: &[&Claimant<'_>]) -> Vec<Option<u8>> {
-        let role = |claimant: &&Claimant<'_>| is_valid(claimant.record.meta()).then_some(0);
-        claimants.iter().map(role).collect()
+        vec![Some(0); claimants.len()]
     }
 
     fn ports(&self) -> PortRule {
@@ -80,9 +79,9 @@ pub(crate) fn cluster(meta: &ServiceMeta) -> &str {
     meta.variables().get("cluster").map_or("", |cluster| cluster)
 }
 
-/// Whether an export has something to export. Other registries than those of this crate have no word for it.
+/// Whether an export has something to export. Why not is in its metadata.
 pub(crate) fn is_valid(meta: &ServiceMeta) -> bool {
-    meta.metadata().get(EXPORT).is_none_or(|word| word == VALID)
+    meta.resolution() != Resolution::Nothing
 }
 
 /// Of what a cluster says of a field this many characters are shown. Annotations may be long.

@@ -1,7 +1,7 @@
 //! Who of those that claim a hostname may take part in its service.
 
 use crate::merge::Claimant;
-use crate::model::{Conflict, ConflictField, RegistryId, ServiceId};
+use crate::model::{Conflict, ConflictField, RegistryId, Resolution, ServiceId};
 use crate::text::Str;
 
 /// A claim that is being weighed.
@@ -16,9 +16,16 @@ pub(super) struct Contender<'a> {
 }
 
 impl Contender<'_> {
-    /// The order within one registry: a service's own hostname before an alias, then by identity.
-    pub(super) fn rank(&self) -> (&RegistryId, bool, &ServiceId) {
-        (self.claimant.registry, self.alias, self.claimant.record.id())
+    /// Whether there is [nothing](Resolution::Nothing) behind the claim.
+    pub(super) fn is_empty(&self) -> bool {
+        self.claimant.record.meta().resolution() == Resolution::Nothing
+    }
+
+    /// The order within one registry: what has something behind it, a service's own hostname before an alias, then by
+    /// identity.
+    pub(super) fn rank(&self) -> (&RegistryId, bool, bool, &ServiceId) {
+        let id = self.claimant.record.id();
+        (self.claimant.registry, self.is_empty(), self.alias, id)
     }
 
     pub(super) fn says(&self, id: &ServiceId) -> (RegistryId, String) {
@@ -26,10 +33,11 @@ impl Contender<'_> {
     }
 }
 
-/// Who may take part in the hostname: all that set it, if the first did; else the first alone. The rest is noted.
+/// Who may take part in the hostname: all that set it, if the first did; else the first alone. The rest is noted. These are
+/// all that have something behind their claim: who has nothing neither gets nor loses a hostname.
 pub(super) fn eligible<'a>(contenders: &[Contender<'a>]) -> (Vec<Claimant<'a>>, Vec<Conflict>) {
     let chosen = |contender: &Contender<'_>| contender.alias || contender.set;
-    let all_that_set_it = chosen(&contenders[0])
+    let all_that_set_it = contenders.first().is_some_and(chosen)
         && contenders
             .iter()
             .any(|contender| contender.set && !contender.alias);

@@ -103,6 +103,9 @@ pub enum Resolution {
     Headless,
     /// By DNS: the endpoints are host names outside of the registries.
     Dns,
+    /// There is nothing behind it: the record only says that the name is claimed. It takes part in no merge, whatever the
+    /// policy, and is seen only as what its registry says by itself.
+    Nothing,
 }
 
 impl Resolution {
@@ -112,6 +115,7 @@ impl Resolution {
             Self::Static => "static",
             Self::Headless => "headless",
             Self::Dns => "dns",
+            Self::Nothing => "nothing",
         }
     }
 }

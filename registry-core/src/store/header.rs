@@ -1,7 +1,7 @@
 //! The whole of a state file: the line of JSON that says what it is, the body, and the checksum over both.
 //!
 //! ```text
-//!  {"format":"registry-state","version":3, … ,"length":5120,"checksum":"9f…"}   ␤ entries …
+//!  {"format":"registry-state","version":4, … ,"length":5120,"checksum":"9f…"}   ␤ entries …
 //!  └───────────────────── summed after the body ─────────────────┘           └─ blanks
 //! ```
 //!
@@ -20,7 +20,7 @@ use super::{Saved, StoreError};
 use crate::model::{RegistryId, ServiceRecord};
 
 const FORMAT: &str = "registry-state";
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 /// The oldest version that can be read: what came since is absent there.
 const OLDEST: u64 = 2;
 /// Targets are addresses and paths; a first line that is longer than this is none of ours.

@@ -167,6 +167,8 @@ enum ResolutionCode {
     Static,
     Headless,
     Dns,
+    // Since version 4.
+    Nothing,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -8,6 +8,7 @@ mod guard;
 mod listing;
 mod merging;
 mod names;
+mod nothing;
 mod policies;
 mod properties;
 mod restart;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use registry_core::{Interner, Labels, ServiceId, ServiceMeta, ServicePort, Str};
+use registry_core::{Interner, Labels, Resolution, ServiceId, ServiceMeta, ServicePort, Str};
 
 use super::service::{Terms, created, variables};
 use crate::index::Mapping;
@@ -42,15 +42,17 @@ pub(crate) fn export(
         .build()
 }
 
-/// What an export and the Service of its name come to, with these ports. One that exports nothing has no ports.
+/// What an export and the Service of its name come to, with these ports. One that exports nothing has no ports, and
+/// takes part in no merge.
 pub(crate) fn joined(
     export: &ServiceMeta,
     service: Option<(&ServiceMeta, &Terms)>,
     ports: Vec<ServicePort>,
 ) -> Arc<ServiceMeta> {
+    let nothing = || export.to_builder().resolution(Resolution::Nothing);
     let (builder, said, worth) = match service {
-        None => (export.to_builder(), None, NO_SERVICE),
-        Some((service, Terms::External(_))) => (export.to_builder(), Some(service), INVALID_SERVICE_TYPE),
+        None => (nothing(), None, NO_SERVICE),
+        Some((service, Terms::External(_))) => (nothing(), Some(service), INVALID_SERVICE_TYPE),
         Some((service, Terms::Slices { .. })) => {
             let builder = service.to_builder().ports(ports);
             let builder = builder.labels(export.labels().clone()).created(export.created());

@@ -101,10 +101,10 @@ impl Export {
             transport: *transport,
             ..ServicePort::new(*name)
         });
-        let resolution = if self.headless {
-            Resolution::Headless
-        } else {
-            Resolution::Static
+        let resolution = match (self.word == VALID, self.headless) {
+            (false, _) => Resolution::Nothing,
+            (true, true) => Resolution::Headless,
+            (true, false) => Resolution::Static,
         };
         let meta = ServiceMeta::builder(ServiceId::new("shop", "shop", service))
             .ports(ports)

@@ -263,6 +263,7 @@ pub(crate) fn kind(service: &Service) -> &'static str {
         Resolution::Static => "ClusterSetIP",
         Resolution::Headless => "Headless",
         Resolution::Dns => "ExternalName",
+        Resolution::Nothing => "nothing",
     }
 }
 

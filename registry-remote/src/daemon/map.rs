@@ -58,7 +58,14 @@ impl Mapper {
             "static" => Resolution::Static,
             "headless" => Resolution::Headless,
             "dns" => Resolution::Dns,
-            other => return Err(unexpected("resolution", other, "static, headless or dns")),
+            "nothing" => Resolution::Nothing,
+            other => {
+                return Err(unexpected(
+                    "resolution",
+                    other,
+                    "static, headless, dns or nothing",
+                ));
+            }
         };
         let ports: Result<Vec<ServicePort>, String> =
             service.ports.iter().map(|port| self.port(port)).collect();

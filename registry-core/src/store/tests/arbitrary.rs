@@ -168,7 +168,12 @@ fn meta() -> impl Strategy<Value = Arc<ServiceMeta>> {
     let id =
         (text(), text(), text()).prop_map(|(group, namespace, name)| ServiceId::new(group, namespace, name));
     let vip = (text(), vec(address(), 0..3)).prop_map(|(cluster, addresses)| Vip { cluster, addresses });
-    let resolution = prop::sample::select(vec![Resolution::Static, Resolution::Headless, Resolution::Dns]);
+    let resolution = prop::sample::select(vec![
+        Resolution::Static,
+        Resolution::Headless,
+        Resolution::Dns,
+        Resolution::Nothing,
+    ]);
     let lists = (
         vec(text(), 0..3),
         vec(port(), 0..3),

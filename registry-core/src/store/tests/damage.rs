@@ -168,11 +168,11 @@ fn a_first_line_without_end_is_not_read_to_its_end() {
 
 #[test]
 fn another_version_is_told_whatever_else_it_has() {
-    let error = error_of(b"{\"format\":\"registry-state\",\"version\":4,\"compressed\":true}\nabc");
+    let error = error_of(b"{\"format\":\"registry-state\",\"version\":5,\"compressed\":true}\nabc");
     let StoreError::OtherVersion { found, expected, .. } = error else {
         panic!("{error}");
     };
-    assert_eq!((found, expected), (4, 3));
+    assert_eq!((found, expected), (5, 4));
 }
 
 #[test]

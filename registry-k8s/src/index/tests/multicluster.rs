@@ -53,6 +53,8 @@ fn imported(name: &str, service: &str, cluster: &str, endpoints: &[Value]) -> Va
 fn worth(cluster: &Cluster, name: &str) -> (String, Vec<String>) {
     let record = cluster.record(name);
     let worth = record.meta().metadata().get(EXPORT).unwrap().to_string();
+    let nothing = record.meta().resolution() == Resolution::Nothing;
+    assert_eq!(nothing, worth != VALID);
     (worth, addresses(&record))
 }
 

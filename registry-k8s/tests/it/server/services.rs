@@ -105,6 +105,7 @@ async fn acceptance_13_a_service_turns_into_a_name_for_another_and_back() {
         let found = addresses(&seen);
         let wanted: &[&[&str]] = match seen.resolution() {
             Resolution::Dns => &[&["x.example.com"], &["y.example.com"]],
+            Resolution::Nothing => panic!("a Service is something"),
             Resolution::Headless | Resolution::Static => &[&["10.0.0.1"], &["10.0.0.1", "10.0.0.2"]],
         };
         assert!(wanted.iter().any(|wanted| found == *wanted), "{seen:?}");

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use registry_core::{
-    Control, Discovery, EventStream, Labels, RegistryError, RegistryOptions, ServiceId, ServiceMeta,
-    ServicePort, ServiceRecord, ServiceRegistry, Timestamp, async_trait,
+    Control, Discovery, EventStream, Labels, RegistryError, RegistryOptions, Resolution, ServiceId,
+    ServiceMeta, ServicePort, ServiceRecord, ServiceRegistry, Timestamp, async_trait,
 };
 use registry_mcs::ClusterSet;
 use serde_json::{Value, json};
@@ -24,6 +24,11 @@ fn export(cluster: &str, name: &str, age: u64, state: &str, port: Option<u16>) -
         .metadata(Labels::from_iter([("export", state), ("type", "ClusterIP")]))
         .variables(Labels::from_iter([("cluster", cluster)]))
         .created(Some(Timestamp::from_millis(1_700_000_000_000 + 1_000 * age)))
+        .resolution(if port.is_some() {
+            Resolution::Static
+        } else {
+            Resolution::Nothing
+        })
         .build();
     let address = if cluster == "eu" { "10.1.0.1" } else { "10.2.0.1" };
     let endpoints = port.map(|_| endpoint(address, name).build());

@@ -1,0 +1,128 @@
+//! Records that only say that a name is claimed.
+
+use std::sync::Arc;
+
+use registry_core::{
+    Exclusive, Fallback, MergePolicy, Outage, Pattern, RegistryOptions, Resolution, ServiceId, ServiceMeta,
+    ServiceRecord, Union,
+};
+
+use crate::engine::{World, endpoint, hostname, record};
+use crate::policies::Clusters;
+
+fn nothing(id: ServiceId) -> ServiceRecord {
+    let meta = ServiceMeta::builder(id).resolution(Resolution::Nothing);
+    ServiceRecord::new(meta.build(), [])
+}
+
+fn policies() -> [Arc<dyn MergePolicy>; 4] {
+    [
+        Arc::new(Union),
+        Arc::new(Fallback),
+        Arc::new(Exclusive),
+        Arc::new(Clusters),
+    ]
+}
+
+#[test]
+fn nothing_takes_part_in_no_merge_whatever_the_policy() {
+    for policy in policies() {
+        let name = policy.name();
+        let world = World::with(vec![(Pattern::new("*"), policy)]);
+        let mut world = ["a", "b"]
+            .into_iter()
+            .fold(world, |world, name| world.add(name, hostname("{name}.mesh")));
+        world.list("a", [nothing(ServiceId::named("web"))]);
+        assert_eq!(world.lines("web.mesh"), None, "{name}: there is nothing to serve");
+        assert_eq!(world.snapshot.len(), 0);
+        let alone = world.snapshot.get("web.mesh@a").unwrap();
+        assert_eq!(alone.resolution(), Resolution::Nothing, "{name}");
+        assert!(world.snapshot.unserved().iter().any(|name| **name == "web.mesh"));
+
+        let meta = ServiceMeta::builder(ServiceId::named("web"))
+            .resolution(Resolution::Headless)
+            .ports(record("web", []).meta().ports().iter().cloned());
+        world.list("b", [ServiceRecord::new(meta.build(), [endpoint(2, 80).build()])]);
+        assert_eq!(
+            world.lines("web.mesh").unwrap(),
+            ["10.0.0.2 http=80 healthy 0 b"],
+            "{name}: who is first with nothing is in nobody's way"
+        );
+        let web = world.snapshot.get("web.mesh").unwrap();
+        assert_eq!(web.resolution(), Resolution::Headless, "{name}");
+        assert!(web.conflicts().is_empty(), "{name}: {:?}", web.conflicts());
+        assert_eq!(web.sources().len(), 1, "{name}");
+        let claims: Vec<&str> = world
+            .snapshot
+            .claims("web.mesh")
+            .map(|(registry, _)| registry.as_str())
+            .collect();
+        assert_eq!(claims, ["a", "b"], "{name}: each is seen by itself");
+
+        world.list("a", [record("web", [endpoint(1, 80)])]);
+        assert!(
+            world.lines("web.mesh").unwrap()[0].ends_with(" a"),
+            "{name}: with something it is first"
+        );
+        world.list("b", []);
+        world.list("a", [nothing(ServiceId::named("web"))]);
+        assert_eq!(world.lines("web.mesh"), None, "{name}");
+    }
+}
+
+/// Whose hostname is not set is first by precedence alone, and keeps all others out.
+#[test]
+fn nothing_keeps_nobody_from_a_hostname() {
+    let plain = RegistryOptions {
+        hostname: None,
+        outage: Outage::Keep,
+        ..RegistryOptions::default()
+    };
+    let mut world = World::new().add("a", plain).add("b", hostname("{name}.test"));
+    world.list("b", [record("web", [endpoint(2, 80)])]);
+    world.list("a", [record("web", [endpoint(1, 80)])]);
+    let owned = world.lines("web.test").unwrap();
+    assert_eq!(owned, ["10.0.0.1 http=80 healthy 0 a"]);
+    assert_eq!(world.snapshot.get("web.test").unwrap().conflicts().len(), 1);
+    world.list("a", [nothing(ServiceId::named("web"))]);
+    let free = world.lines("web.test").unwrap();
+    assert_eq!(free, ["10.0.0.2 http=80 healthy 0 b"]);
+    assert!(world.snapshot.get("web.test").unwrap().conflicts().is_empty());
+}
+
+#[test]
+fn of_two_services_of_a_registry_that_with_something_has_the_name() {
+    let mut world = World::merging(&["a", "b"]);
+    let something = |namespace: &str| {
+        let meta = ServiceMeta::builder(ServiceId::new(namespace, namespace, "web"));
+        let meta = meta.ports(record("web", []).meta().ports().iter().cloned());
+        ServiceRecord::new(meta.build(), [endpoint(1, 80).build()])
+    };
+    world.list("a", [nothing(ServiceId::new("x", "x", "web")), something("y")]);
+    assert_eq!(world.lines("web.mesh").unwrap(), ["10.0.0.1 http=80 healthy 0 a"]);
+    assert!(world.snapshot.get("web.mesh").unwrap().conflicts().is_empty());
+}
+
+/// An alias adds to a service; where there is none, it is another name of its own.
+#[test]
+fn an_alias_makes_no_service_where_there_is_nothing() {
+    let mut options = hostname("{name}.other");
+    options.aliases = vec!["{name}.mesh".parse().unwrap()];
+    let mut world = World::new().add("a", hostname("{name}.mesh")).add("b", options);
+    world.list("b", [record("web", [endpoint(2, 80)])]);
+    for something in [false, true] {
+        let record = match something {
+            true => record("web", [endpoint(1, 80)]),
+            false => nothing(ServiceId::named("web")),
+        };
+        world.list("a", [record]);
+        world.publish();
+        let found = world.snapshot.get("web.mesh").unwrap();
+        let expected = if something {
+            ("web.mesh", 2)
+        } else {
+            ("web.other", 1)
+        };
+        assert_eq!((found.hostname().as_str(), found.endpoints().len()), expected);
+    }
+}
