@@ -20,8 +20,8 @@ pub(super) fn merge(
     rule: PortRule,
     conflicts: &mut Vec<Conflict>,
 ) -> (Vec<ServicePort>, Vec<Binding>) {
-    // Who connects by number knows a port by its number: that nobody named it makes no difference then.
-    let named = |port: &&ServicePort| rule == PortRule::Strict || !port.implicit;
+    // Who connects by number knows a port by its number: that nobody named it makes no difference then, if it has one.
+    let named = |port: &&ServicePort| !port.implicit || (rule == PortRule::Strict && port.number.is_some());
     let headless = |claimant: &&Claimant<'_>| claimant.record.meta().resolution() == Resolution::Headless;
     let mut merged = Merged {
         strict: rule == PortRule::Strict,
@@ -108,10 +108,12 @@ impl<'a> Merged<'a> {
             _ => {}
         }
         let strict = self.strict;
+        // A port with neither name nor number says of the service's port only that it is served.
+        let says = !port.app_protocol.is_empty() || (strict && !(port.implicit && port.number.is_none()));
         let (held, owner) = &mut self.ports[at];
         if !strict && held.app_protocol.is_empty() && fits {
             held.app_protocol = port.app_protocol.clone();
-        } else if (strict || !port.app_protocol.is_empty()) && held.app_protocol != port.app_protocol {
+        } else if says && held.app_protocol != port.app_protocol {
             note(
                 conflicts,
                 ConflictField::AppProtocol,

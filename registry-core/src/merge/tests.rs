@@ -220,3 +220,48 @@ fn one_changed_endpoint_costs_its_bucket_where_others_lost_their_port() {
         assert_eq!(at.claims().count(), claims);
     }
 }
+
+#[test]
+fn a_port_that_nobody_named_or_numbered_is_the_services_only_port_under_strict_rules() {
+    let port = |name: &str, number: Option<u16>, app_protocol: &str| ServicePort {
+        number,
+        implicit: name == ServicePort::DEFAULT_NAME,
+        app_protocol: app_protocol.into(),
+        ..ServicePort::new(name)
+    };
+    let merged_with = |default: ServicePort| {
+        let [record, _, third] = records();
+        let with = |record: &ServiceRecord, port, n| {
+            let meta = record.meta().to_builder().ports([port]).build();
+            let step = Step {
+                registry: n,
+                address: u8::try_from(n).unwrap(),
+                port: 8000,
+                health: 0,
+                gone: false,
+            };
+            ServiceRecord::new(meta, [endpoint(&step)])
+        };
+        let http = || port("http", Some(80), "http");
+        let records = [
+            with(&record, http(), 0),
+            with(&record, http(), 1),
+            with(&third, default, 2),
+        ];
+        merged(&Strict, &records, false, None).0
+    };
+    let names = |service: &Service| -> Vec<String> {
+        let ports = service.ports().iter().map(|port| port.name.to_string());
+        ports.collect()
+    };
+    let service = merged_with(port(ServicePort::DEFAULT_NAME, None, ""));
+    assert_eq!(names(&service), ["http"]);
+    assert!(service.conflicts.is_empty(), "{:?}", service.conflicts);
+    assert_eq!(service.endpoints.len(), 3);
+    for endpoint in service.endpoints.iter() {
+        assert!(endpoint.ports().iter().any(|port| port.name == "http"));
+    }
+    // One that has a number is known by it.
+    let service = merged_with(port(ServicePort::DEFAULT_NAME, Some(90), ""));
+    assert_eq!(names(&service), ["default", "http"]);
+}
