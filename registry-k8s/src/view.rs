@@ -68,8 +68,9 @@ pub struct McsApi {
 }
 
 /// The key in a record's metadata that tells what an export is worth: [`VALID`], [`NO_SERVICE`] or
-/// [`INVALID_SERVICE_TYPE`].
-pub const EXPORT: &str = "export";
+/// [`INVALID_SERVICE_TYPE`]. Where users choose keys of metadata, as in files, none
+/// comes to be this one by chance.
+pub const EXPORT: &str = "multicluster.x-k8s.io/export";
 
 /// An export with a Service.
 pub const VALID: &str = "Valid";

@@ -3,7 +3,6 @@
 use registry_core::{Labels, Resolution, Service, ServiceMeta, ServicePort, SessionAffinity, Str};
 
 use crate::policy;
-use crate::status::is_export;
 
 /// How an imported service is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,13 +64,16 @@ pub struct ImportSpec {
 
 /// What a ServiceImport of that service says; `None` where no cluster exports it, or what is exported is nothing.
 ///
-/// It is a function of the service alone. The protocol spoken on a port is in the words of Kubernetes as far as the model
+/// It is a function of the service alone. What is of one export as a whole is of that with precedence, as in the service
+/// itself. The protocol spoken on a port is in the words of Kubernetes as far as the model
 /// keeps them apart: `kubernetes.io/h2c` for HTTP/2, while a WebSocket is `http`.
 pub fn import_spec(service: &Service) -> Option<ImportSpec> {
-    let exports = service.sources().iter().map(|source| &*source.meta);
-    let exports: Vec<&ServiceMeta> = exports.filter(|meta| is_export(meta)).collect();
+    let sources = service.sources().iter().map(|source| &*source.meta);
+    // Where the hostname has another policy than that of clustersets, the first need not be an export.
+    let first = sources.clone().next()?;
+    let exports: Vec<&ServiceMeta> = sources.filter(|meta| policy::is_export(meta)).collect();
     let oldest = *exports.first()?;
-    let kind = match service.resolution() {
+    let kind = match first.resolution() {
         Resolution::Headless => ImportType::Headless,
         Resolution::Static | Resolution::Dns => ImportType::ClusterSetIp,
         Resolution::Nothing => return None,
@@ -80,11 +82,11 @@ pub fn import_spec(service: &Service) -> Option<ImportSpec> {
         ImportType::Headless => Vec::new(),
         ImportType::ClusterSetIp => ports(service.ports()),
     };
-    let mut ip_families = policy::common_families(&exports);
+    let mut ip_families = policy::common_families(exports.iter().copied());
     if ip_families.is_empty() {
-        ip_families = policy::common_families(&[oldest]);
+        ip_families = policy::common_families([oldest]);
     }
-    let traffic = service.traffic();
+    let traffic = first.traffic();
     let stays = traffic.session_affinity == SessionAffinity::ClientIp;
     let mut clusters: Vec<Str> = Vec::with_capacity(exports.len());
     for cluster in exports.iter().map(|meta| Str::from(policy::cluster(meta))) {
@@ -98,12 +100,12 @@ pub fn import_spec(service: &Service) -> Option<ImportSpec> {
         ip_families: ip_families.into_iter().map(Str::from).collect(),
         session_affinity: policy::affinity(traffic.session_affinity),
         session_affinity_timeout: stays
-            .then(|| policy::affinity_timeout(oldest).parse().ok())
+            .then(|| policy::affinity_timeout(first).parse().ok())
             .flatten(),
-        internal_traffic_policy: policy::internal_traffic_policy(oldest).into(),
+        internal_traffic_policy: policy::internal_traffic_policy(first).into(),
         traffic_distribution: Some(traffic.distribution.clone()).filter(|word| !word.is_empty()),
-        labels: service.labels().clone(),
-        annotations: policy::annotations(oldest)
+        labels: first.labels().clone(),
+        annotations: policy::annotations(first)
             .map(|(key, value)| (key, value.clone()))
             .collect(),
         clusters,

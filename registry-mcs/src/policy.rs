@@ -7,7 +7,7 @@ use registry_core::{
     Claimant, Conflict, ConflictField, LabelRule, MergePolicy, PortRule, RegistryId, Resolution, ServiceMeta,
     SessionAffinity, Str, short,
 };
-use registry_k8s::ANNOTATION;
+use registry_k8s::{ANNOTATION, EXPORT, INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
 
 /// The rules of KEP-1645: namespace sameness, the oldest export wins field by field, ports are united.
 ///
@@ -21,7 +21,8 @@ use registry_k8s::ANNOTATION;
 ///
 /// Of two exports the older one is that with the earlier creation time, which Kubernetes tells in seconds; then that of
 /// the lesser cluster id, then of the lesser registry. Clocks of clusters differ, and nobody can tell: what their API
-/// servers say is what counts. An export that tells no time is the youngest.
+/// servers say is what counts. An export that tells no time is the youngest. What other registries have of the service
+/// is no export: it counts as younger than all of them, and its labels are neither told nor compared.
 ///
 /// Two clusters of one id both take part, and that is a conflict. So is each of these fields that an export has otherwise
 /// than the oldest one; the policy says nothing of how fresh a cluster's word is.
@@ -34,14 +35,7 @@ impl MergePolicy for ClusterSet {
     }
 
     fn precedence(&self, a: &Claimant<'_>, b: &Claimant<'_>) -> Ordering {
-        let (x, y) = (a.record.meta(), b.record.meta());
-        let untold = |meta: &ServiceMeta| meta.created().is_none();
-        (untold(x), x.created(), cluster(x), a.registry).cmp(&(
-            untold(y),
-            y.created(),
-            cluster(y),
-            b.registry,
-        ))
+        older((a.registry, a.record.meta()), (b.registry, b.record.meta()))
     }
 
     fn select(&self, claimants: &[&Claimant<'_>]) -> Vec<Option<u8>> {
@@ -57,26 +51,37 @@ impl MergePolicy for ClusterSet {
     }
 
     fn conflicts(&self, claimants: &[&Claimant<'_>]) -> Vec<Conflict> {
-        let mut conflicts: Vec<Conflict> = RULES
-            .iter()
-            .filter_map(|(field, says)| differing(claimants, *field, says))
-            .collect();
+        let rules = RULES.iter();
+        let mut conflicts: Vec<Conflict> = rules.filter_map(|rule| differing(claimants, rule)).collect();
         conflicts.extend(without_common_family(claimants));
         conflicts.extend(same_cluster(claimants));
         conflicts
     }
 }
 
-/// The order of exports: the oldest first.
+/// The order of precedence: exports first, the oldest of them before others.
 pub(crate) fn older(a: (&RegistryId, &ServiceMeta), b: (&RegistryId, &ServiceMeta)) -> Ordering {
-    let untold = |meta: &ServiceMeta| meta.created().is_none();
+    let age = |meta: &ServiceMeta| (!is_export(meta), meta.created().is_none(), meta.created());
     let ((x, a), (y, b)) = (a, b);
-    (untold(a), a.created(), cluster(a), x).cmp(&(untold(b), b.created(), cluster(b), y))
+    (age(a), cluster(a), x).cmp(&(age(b), cluster(b), y))
 }
 
 /// The id of the cluster that an export is of; empty where it is unknown.
 pub(crate) fn cluster(meta: &ServiceMeta) -> &str {
     meta.variables().get("cluster").map_or("", |cluster| cluster)
+}
+
+/// What an export is worth in the words of its registry; `None` for what is no export.
+pub(crate) fn worth(meta: &ServiceMeta) -> Option<&str> {
+    let word = meta.metadata().get(EXPORT)?.as_str();
+    [VALID, NO_SERVICE, INVALID_SERVICE_TYPE]
+        .contains(&word)
+        .then_some(word)
+}
+
+/// Whether a registry says this of an export.
+pub(crate) fn is_export(meta: &ServiceMeta) -> bool {
+    worth(meta).is_some()
 }
 
 /// Whether an export has something to export. Why not is in its metadata.
@@ -87,93 +92,143 @@ pub(crate) fn is_valid(meta: &ServiceMeta) -> bool {
 /// Of what a cluster says of a field this many characters are shown. Annotations may be long.
 const LONGEST_VALUE: usize = 256;
 
-/// What a service says of a field: `None` where the field means nothing for it.
-type Says = fn(&ServiceMeta) -> Option<Cow<'_, str>>;
+/// A field that is the oldest export's as a whole.
+struct Rule {
+    field: ConflictField,
+    /// Whether the field means anything for a service.
+    counts: fn(&ServiceMeta) -> bool,
+    /// Whether two say the same of it. Every change of an endpoint asks, so nothing is formatted for it.
+    same: fn(&ServiceMeta, &ServiceMeta) -> bool,
+    /// What one says of it, for people.
+    says: fn(&ServiceMeta) -> Cow<'_, str>,
+}
 
-/// Fields that are the oldest export's as a whole. The type is not among them, since every merge compares it.
-const RULES: &[(ConflictField, Says)] = &[
-    (ConflictField::Ports, |meta| Some(ports(meta))),
-    (ConflictField::SessionAffinity, |meta| {
-        Some(affinity(meta.traffic().session_affinity).into())
-    }),
-    (ConflictField::SessionAffinityTimeout, |meta| {
-        let counts = meta.traffic().session_affinity == SessionAffinity::ClientIp;
-        counts.then(|| affinity_timeout(meta).into())
-    }),
-    (ConflictField::InternalTrafficPolicy, |meta| {
-        Some(internal_traffic_policy(meta).into())
-    }),
-    (ConflictField::TrafficDistribution, |meta| {
-        Some(meta.traffic().distribution.as_str().into())
-    }),
-    (ConflictField::Labels, |meta| Some(pairs(meta.labels().iter()))),
-    (ConflictField::Annotations, |meta| Some(pairs(annotations(meta)))),
+/// The type is not among them, since every merge compares it.
+const RULES: &[Rule] = &[
+    Rule {
+        field: ConflictField::Ports,
+        // A registry that knows ports by neither name nor number says nothing of which there are.
+        counts: |meta| meta.ports().is_empty() || own_ports(meta).next().is_some(),
+        same: |a, b| own_ports(a).eq(own_ports(b)),
+        says: |meta| {
+            own_ports(meta)
+                .map(Str::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
+                .into()
+        },
+    },
+    Rule {
+        field: ConflictField::SessionAffinity,
+        counts: |_| true,
+        same: |a, b| a.traffic().session_affinity == b.traffic().session_affinity,
+        says: |meta| affinity(meta.traffic().session_affinity).into(),
+    },
+    Rule {
+        field: ConflictField::SessionAffinityTimeout,
+        counts: |meta| meta.traffic().session_affinity == SessionAffinity::ClientIp,
+        same: |a, b| affinity_timeout(a) == affinity_timeout(b),
+        says: |meta| affinity_timeout(meta).into(),
+    },
+    Rule {
+        field: ConflictField::InternalTrafficPolicy,
+        counts: |_| true,
+        same: |a, b| internal_traffic_policy(a) == internal_traffic_policy(b),
+        says: |meta| internal_traffic_policy(meta).into(),
+    },
+    Rule {
+        field: ConflictField::TrafficDistribution,
+        counts: |_| true,
+        same: |a, b| a.traffic().distribution == b.traffic().distribution,
+        says: |meta| meta.traffic().distribution.as_str().into(),
+    },
+    Rule {
+        field: ConflictField::Labels,
+        // Labels of other registries are nothing that anybody exported.
+        counts: is_export,
+        same: |a, b| a.labels() == b.labels(),
+        says: |meta| pairs(meta.labels().iter()),
+    },
+    Rule {
+        field: ConflictField::Annotations,
+        counts: is_export,
+        same: |a, b| annotations(a).eq(annotations(b)),
+        says: |meta| pairs(annotations(meta)),
+    },
 ];
 
-/// Who says something else of a field than the first that says anything.
-fn differing(claimants: &[&Claimant<'_>], field: ConflictField, says: &Says) -> Option<Conflict> {
-    let mut said = claimants
-        .iter()
-        .filter_map(|claimant| Some((claimant.registry, says(claimant.record.meta())?)));
-    let (winner, first) = said.next()?;
-    let value = |registry: &RegistryId, text: &str| (registry.clone(), short(text, LONGEST_VALUE));
-    let losers = said.filter(|(_, text)| *text != first);
-    let mut values: Vec<_> = losers.map(|(registry, text)| value(registry, &text)).collect();
-    if values.is_empty() {
+/// Who says something else of a field than the first, whose word it is.
+fn differing(claimants: &[&Claimant<'_>], rule: &Rule) -> Option<Conflict> {
+    let (first, others) = claimants.split_first()?;
+    let meta = first.record.meta();
+    let differs = |other: &ServiceMeta| (rule.counts)(other) && !(rule.same)(meta, other);
+    let value = |claimant: &Claimant<'_>| {
+        let text = (rule.says)(claimant.record.meta());
+        (claimant.registry.clone(), short(&text, LONGEST_VALUE))
+    };
+    if !(rule.counts)(meta) {
         return None;
     }
-    values.insert(0, value(winner, &first));
+    let losers = others.iter().filter(|other| differs(other.record.meta()));
+    let mut losers = losers.map(|other| value(other)).peekable();
+    losers.peek()?;
     Some(Conflict {
-        field,
+        field: rule.field,
         item: Str::default(),
-        values,
+        values: std::iter::once(value(first)).chain(losers).collect(),
     })
 }
 
 /// All that say their IP families, where no family is one of all.
 fn without_common_family(claimants: &[&Claimant<'_>]) -> Option<Conflict> {
-    let metas: Vec<&ServiceMeta> = claimants
-        .iter()
-        .map(|claimant| &**claimant.record.meta())
-        .collect();
-    if !common_families(&metas).is_empty() {
+    let metas = claimants.iter().map(|claimant| &**claimant.record.meta());
+    if !common_families(metas).is_empty() {
         return None;
     }
-    let says: Says =
-        |meta| Some(ip_families(meta).into()).filter(|families: &Cow<'_, str>| !families.is_empty());
-    differing(claimants, ConflictField::IpFamilies, &says)
+    let said: Vec<(&RegistryId, &str)> = claimants
+        .iter()
+        .map(|claimant| (claimant.registry, ip_families(claimant.record.meta())))
+        .filter(|(_, families)| !families.is_empty())
+        .collect();
+    let (_, first) = said.first()?;
+    let shown = said
+        .iter()
+        .enumerate()
+        .filter(|(at, (_, families))| *at == 0 || families != first);
+    Some(Conflict {
+        field: ConflictField::IpFamilies,
+        item: Str::default(),
+        values: shown
+            .map(|(_, (registry, families))| ((*registry).clone(), short(families, LONGEST_VALUE)))
+            .collect(),
+    })
 }
 
-/// Clusters of one id, for each id.
+/// Clusters of one id, for each id, in alphabetical order.
 fn same_cluster(claimants: &[&Claimant<'_>]) -> Vec<Conflict> {
-    let mut conflicts: Vec<Conflict> = Vec::new();
-    for (at, claimant) in claimants.iter().enumerate() {
-        let id = cluster(claimant.record.meta());
-        let same = |other: &&&Claimant<'_>| cluster(other.record.meta()) == id;
-        if id.is_empty() || claimants[..at].iter().any(|earlier| same(&earlier)) {
-            continue;
-        }
-        let values: Vec<_> = claimants[at..]
+    let ids = claimants.iter().map(|claimant| cluster(claimant.record.meta()));
+    let mut ids: Vec<(&str, usize)> = ids.zip(0..).filter(|(id, _)| !id.is_empty()).collect();
+    // Of one id they stay in order of precedence.
+    ids.sort_unstable();
+    let several = ids
+        .chunk_by(|(a, _), (b, _)| a == b)
+        .filter(|same| same.len() > 1);
+    let conflicts = several.map(|same| Conflict {
+        field: ConflictField::Cluster,
+        item: same[0].0.into(),
+        values: same
             .iter()
-            .filter(same)
-            .map(|claimant| (claimant.registry.clone(), id.to_owned()))
-            .collect();
-        if values.len() > 1 {
-            conflicts.push(Conflict {
-                field: ConflictField::Cluster,
-                item: id.into(),
-                values,
-            });
-        }
-    }
-    conflicts
+            .map(|(id, at)| (claimants[*at].registry.clone(), (*id).to_owned()))
+            .collect(),
+    });
+    conflicts.collect()
 }
 
 /// The families that all of those have that say any, in the order of the first.
-pub(crate) fn common_families<'a>(metas: &[&'a ServiceMeta]) -> Vec<&'a str> {
+pub(crate) fn common_families<'a>(metas: impl IntoIterator<Item = &'a ServiceMeta>) -> Vec<&'a str> {
     let mut said = metas
-        .iter()
-        .map(|meta| ip_families(meta))
+        .into_iter()
+        .map(ip_families)
         .filter(|families| !families.is_empty());
     let Some(first) = said.next() else {
         return Vec::new();
@@ -225,16 +280,11 @@ fn raw<'a>(meta: &'a ServiceMeta, key: &str, default: &'a str) -> &'a str {
     meta.metadata().get(key).map_or(default, |word| word)
 }
 
-/// Which ports there are. Their numbers are compared one by one.
-fn ports(meta: &ServiceMeta) -> Cow<'_, str> {
-    match meta.ports() {
-        [] => "".into(),
-        [one] => one.name.as_str().into(),
-        several => {
-            let names: Vec<&str> = several.iter().map(|port| port.name.as_str()).collect();
-            names.join(", ").into()
-        }
-    }
+/// The names of its ports, whose numbers every merge compares, but for those that have neither a name nor a number.
+fn own_ports(meta: &ServiceMeta) -> impl Iterator<Item = &Str> {
+    let ports = meta.ports().iter();
+    let own = ports.filter(|port| !port.implicit || port.number.is_some());
+    own.map(|port| &port.name)
 }
 
 fn pairs<'a, K: AsRef<str> + 'a>(pairs: impl Iterator<Item = (K, &'a Str)>) -> Cow<'a, str> {

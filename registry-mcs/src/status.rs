@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use registry_core::{Conflict, ConflictField, RegistryId, Service, ServiceMeta, Snapshot, Str, short};
-use registry_k8s::{EXPORT, INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
+use registry_k8s::{INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
 
 use crate::policy;
 
@@ -128,7 +128,7 @@ pub fn exports(snapshot: &Snapshot, hostname: &str) -> Vec<ExportStatus> {
             .map(move |source| (*registry, &*source.meta))
     });
     let mut exports: Vec<Export<'_>> = metas
-        .filter(|(_, meta)| is_export(meta))
+        .filter(|(_, meta)| policy::is_export(meta))
         .map(|(registry, meta)| Export { registry, meta })
         .collect();
     exports.sort_by(|a, b| policy::older((a.registry, a.meta), (b.registry, b.meta)));
@@ -142,13 +142,13 @@ pub fn exports(snapshot: &Snapshot, hostname: &str) -> Vec<ExportStatus> {
 /// The hostnames of all services that clusters export, served or not, in alphabetical order.
 pub fn exported(snapshot: &Snapshot) -> BTreeSet<&Str> {
     let claims = snapshot.all_claims();
-    let exports = claims.filter(|claim| claim.sources().iter().any(|source| is_export(&source.meta)));
+    let exports = claims.filter(|claim| {
+        claim
+            .sources()
+            .iter()
+            .any(|source| policy::is_export(&source.meta))
+    });
     exports.map(|claim| claim.hostname()).collect()
-}
-
-/// Whether a registry says this of an export.
-pub(crate) fn is_export(meta: &ServiceMeta) -> bool {
-    meta.metadata().get(EXPORT).is_some()
 }
 
 fn condition(kind: &'static str, status: Truth, reason: &str, message: &str) -> Condition {
@@ -162,7 +162,7 @@ fn condition(kind: &'static str, status: Truth, reason: &str, message: &str) -> 
 
 fn valid(meta: &ServiceMeta) -> Condition {
     let (name, namespace) = (meta.name(), meta.namespace());
-    match meta.metadata().get(EXPORT).map_or(VALID, |word| word) {
+    match policy::worth(meta).unwrap_or(VALID) {
         VALID => condition(
             "Valid",
             Truth::True,
@@ -187,7 +187,7 @@ fn valid(meta: &ServiceMeta) -> Condition {
 }
 
 fn ready(export: &Export<'_>, conflicts: &[Conflict]) -> Condition {
-    let (status, reason, message) = match export.meta.metadata().get(EXPORT).map(Str::as_str) {
+    let (status, reason, message) = match policy::worth(export.meta) {
         Some(NO_SERVICE) => (Truth::False, "Pending", "Waiting for the Service"),
         Some(INVALID_SERVICE_TYPE) => (
             Truth::False,

@@ -9,7 +9,7 @@ use registry_core::{
     RegistryOptions, Resolution, Scope, ServiceId, ServiceMeta, ServicePort, ServiceRecord, ServiceRegistry,
     SessionAffinity, Snapshot, Timestamp, Traffic, Transport, async_trait,
 };
-use registry_k8s::{ANNOTATION, EXPORT, VALID};
+use registry_k8s::{ANNOTATION, EXPORT, INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
 use registry_mcs::{ClusterSet, ExportStatus, Truth, exports};
 use tokio::time::Instant;
 
@@ -34,7 +34,7 @@ impl ServiceRegistry for Member {
 /// An export of a cluster, with its Service and the endpoints of that, as the registry of the cluster maps them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Export {
-    /// `Valid`, or why not.
+    /// `Valid`, or why not; empty for what is no export, but what another registry has of the service.
     pub(crate) word: &'static str,
     /// In seconds.
     pub(crate) created: Option<u64>,
@@ -46,6 +46,7 @@ pub(crate) struct Export {
     pub(crate) families: &'static str,
     pub(crate) labels: Vec<(&'static str, &'static str)>,
     pub(crate) annotations: Vec<(&'static str, &'static str)>,
+    /// A port of number 0 is one with neither a name nor a number, whatever it is called.
     pub(crate) ports: Vec<(&'static str, u16, Transport)>,
     /// The last part of each address, and its health.
     pub(crate) endpoints: Vec<(u8, Health)>,
@@ -82,7 +83,11 @@ impl Export {
 
     /// What the registry of that cluster says. Its pods have addresses of `10.<number>.0.0/16`.
     pub(crate) fn record(&self, service: &str, cluster: &str, number: u8) -> ServiceRecord {
-        let mut raw = vec![(EXPORT.to_owned(), self.word.to_owned())];
+        let mut raw = match self.word {
+            // As users of files may write.
+            "" => vec![("export".to_owned(), "true".to_owned())],
+            word => vec![(EXPORT.to_owned(), word.to_owned())],
+        };
         if self.word == VALID {
             let policy = if self.local { "Local" } else { "Cluster" };
             raw.push(("internalTrafficPolicy".to_owned(), policy.to_owned()));
@@ -97,14 +102,15 @@ impl Export {
             raw.push((format!("{ANNOTATION}{key}"), (*value).to_owned()));
         }
         let ports = self.ports.iter().map(|(name, number, transport)| ServicePort {
-            number: Some(*number),
+            number: Some(*number).filter(|number| *number > 0),
+            implicit: *number == 0,
             transport: *transport,
             ..ServicePort::new(*name)
         });
-        let resolution = match (self.word == VALID, self.headless) {
-            (false, _) => Resolution::Nothing,
-            (true, true) => Resolution::Headless,
-            (true, false) => Resolution::Static,
+        let resolution = match (self.word, self.headless) {
+            (NO_SERVICE | INVALID_SERVICE_TYPE, _) => Resolution::Nothing,
+            (_, true) => Resolution::Headless,
+            (_, false) => Resolution::Static,
         };
         let meta = ServiceMeta::builder(ServiceId::new("shop", "shop", service))
             .ports(ports)

@@ -489,10 +489,10 @@ fn ports<'a>(parts: &[&Part<'a>]) -> (Ports<'a>, Vec<Vec<&'a str>>) {
 
 /// The reasons of the condition `Conflict`, in the order of the API.
 fn reasons(parts: &[&Part<'_>]) -> Vec<&'static str> {
-    let differ = |differ: &dyn Fn(&Export, &Export) -> bool| {
-        parts
-            .iter()
-            .any(|a| parts.iter().any(|b| differ(a.export, b.export)))
+    // What those say among themselves that lost is nobody's conflict.
+    let differ = |differ: &dyn Fn(&Export, &Export) -> bool| match parts {
+        [oldest, others @ ..] => others.iter().any(|other| differ(oldest.export, other.export)),
+        [] => false,
     };
     let families: Vec<BTreeSet<&str>> = parts
         .iter()

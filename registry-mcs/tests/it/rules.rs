@@ -270,6 +270,87 @@ fn exported_labels_and_annotations_are_the_oldests_even_where_it_has_none() {
 }
 
 #[test]
+fn those_that_lose_are_at_odds_with_the_oldest_and_not_with_each_other() {
+    let stays = |created, affinity| Export {
+        affinity,
+        ..Export::at(created)
+    };
+    let mut clusters = Clusters::new(&["a", "b", "c"]);
+    for (name, export) in [
+        ("c", stays(300, Some(20))),
+        ("b", stays(200, Some(10))),
+        ("a", stays(100, None)),
+    ] {
+        clusters.say(name, Some(&export));
+    }
+    assert_eq!(
+        clusters.conflicts(),
+        ["session_affinity: a says None, b says ClientIP, c says ClientIP"],
+        "no timeout is used"
+    );
+    clusters.say("a", Some(&stays(400, None)));
+    assert_eq!(
+        clusters.conflicts(),
+        [
+            "session_affinity: b says ClientIP, a says None",
+            "session_affinity.timeout: b says 10, c says 20"
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_export_is_the_youngest_and_has_its_labels_for_itself() {
+    let machines = |created| Export {
+        word: "",
+        families: "",
+        labels: vec![("team", "a")],
+        annotations: vec![("note", "of a")],
+        ..Export::at(created)
+    };
+    both(&machines(100), &Export::at(200), |clusters| {
+        assert_eq!(
+            clusters.endpoints().unwrap(),
+            ["a-1 http healthy", "b-1 http healthy"]
+        );
+        assert_eq!(clusters.conflicts(), [""; 0]);
+        let service = clusters.snapshot.get(WEB).unwrap();
+        assert_eq!(service.sources()[0].registry.as_str(), "b");
+        assert!(service.labels().is_empty());
+    });
+}
+
+#[test]
+fn a_port_without_name_and_number_is_the_only_one_that_clusters_export() {
+    let machines = Export {
+        word: "",
+        families: "",
+        ports: vec![("default", 0, Transport::Tcp)],
+        ..Export::at(100)
+    };
+    both(&machines, &Export::at(200), |clusters| {
+        assert_eq!(
+            clusters.endpoints().unwrap(),
+            ["a-1 http healthy", "b-1 http healthy"]
+        );
+        let ports = clusters.snapshot.get(WEB).unwrap().ports().to_vec();
+        assert_eq!(ports.len(), 1);
+        assert_eq!((&*ports[0].name, ports[0].number), ("http", Some(80)));
+        assert_eq!(clusters.conflicts(), [""; 0]);
+    });
+    let two = Export {
+        ports: vec![("http", 80, Transport::Tcp), ("dns", 53, Transport::Udp)],
+        ..Export::at(200)
+    };
+    both(&machines, &two, |clusters| {
+        assert_eq!(
+            clusters.endpoints().unwrap(),
+            ["a-1 default healthy", "b-1 dns+http healthy"],
+            "nobody knows which of two it is"
+        );
+    });
+}
+
+#[test]
 fn ip_families_are_at_odds_where_no_family_is_one_of_all() {
     let with = |created, families| Export {
         families,

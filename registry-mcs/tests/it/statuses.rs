@@ -78,6 +78,28 @@ fn an_export_of_nothing_says_why_and_takes_no_part_in_conflicts() {
 }
 
 #[test]
+fn what_is_no_export_is_not_listed_as_one() {
+    // Of whatever word a later version may have.
+    for word in ["", "true"] {
+        let machines = Export {
+            word,
+            families: "",
+            ..Export::at(100)
+        };
+        let clusters = merged(&[("a", Export::at(200)), ("vms", machines.clone())]);
+        assert_eq!(
+            conditions(&clusters.snapshot, WEB),
+            ["a: Valid Ready NoConflicts"]
+        );
+        let import = import_spec(clusters.snapshot.get(WEB).unwrap()).unwrap();
+        assert_eq!(import.clusters, ["a"]);
+        let alone = merged(&[("vms", machines)]);
+        assert!(exported(&alone.snapshot).is_empty());
+        assert_eq!(import_spec(alone.snapshot.get(WEB).unwrap()), None);
+    }
+}
+
+#[test]
 fn each_conflict_has_its_reason_on_all_exports() {
     let of = |change: fn(&mut Export)| {
         let mut young = Export::at(200);

@@ -21,7 +21,10 @@ fn export(cluster: &str, name: &str, age: u64, state: &str, port: Option<u16>) -
     });
     let meta: Arc<ServiceMeta> = ServiceMeta::builder(ServiceId::new("shop", "shop", name))
         .ports(ports)
-        .metadata(Labels::from_iter([("export", state), ("type", "ClusterIP")]))
+        .metadata(Labels::from_iter([
+            ("multicluster.x-k8s.io/export", state),
+            ("type", "ClusterIP"),
+        ]))
         .variables(Labels::from_iter([("cluster", cluster)]))
         .created(Some(Timestamp::from_millis(1_700_000_000_000 + 1_000 * age)))
         .resolution(if port.is_some() {
