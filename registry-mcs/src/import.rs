@@ -65,8 +65,8 @@ pub struct ImportSpec {
 /// What a ServiceImport of that service says; `None` where no cluster exports it, or what is exported is nothing.
 ///
 /// It is a function of the service alone. What is of one export as a whole is of that with precedence, as in the service
-/// itself. The protocol spoken on a port is in the words of Kubernetes as far as the model
-/// keeps them apart: `kubernetes.io/h2c` for HTTP/2, while a WebSocket is `http`.
+/// itself. The protocol spoken on a port is in the words of Kubernetes as far as the model keeps them apart:
+/// `kubernetes.io/h2c` for HTTP/2, while a WebSocket is `http`.
 pub fn import_spec(service: &Service) -> Option<ImportSpec> {
     let sources = service.sources().iter().map(|source| &*source.meta);
     // Where the hostname has another policy than that of clustersets, the first need not be an export.

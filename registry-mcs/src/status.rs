@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use registry_core::{Conflict, ConflictField, RegistryId, Service, ServiceMeta, Snapshot, Str, short};
-use registry_k8s::{INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
+use registry_core::{
+    Conflict, ConflictField, RegistryId, Service, ServiceMeta, ServiceSource, Snapshot, Str, short,
+};
+use registry_k8s::{NO_SERVICE, VALID};
 
 use crate::policy;
 
@@ -65,7 +67,8 @@ pub struct ExportStatus {
 /// As many characters as Kubernetes allows for the message of a condition, but one that says that there was more.
 const LONGEST_MESSAGE: usize = 32_767;
 
-/// The conditions of all exports of one service, in the order of precedence, given what the merge found to be at odds.
+/// The conditions of all exports of one service, in the order of precedence, given who takes part in the merged service,
+/// and what the merge found to be at odds. Both are empty where nothing is served.
 ///
 /// | condition | status | reason | |
 /// |---|---|---|---|
@@ -74,7 +77,7 @@ const LONGEST_MESSAGE: usize = 32_767;
 /// | | False | `InvalidServiceType` | the Service is of type ExternalName |
 /// | `Ready` | True | `Ready` | the export is part of the merged service, for whoever pulls it |
 /// | | False | `Pending` | it waits for its Service |
-/// | | False | `Failed` | it cannot be exported, or the hostname is somebody else's |
+/// | | False | `Failed` | it cannot be exported, the hostname is somebody else's, or its policy leaves the export out |
 /// | `Conflict` | False | `NoConflicts` | all agree, or the export takes no part |
 /// | | True | such as `PortConflict,LabelsConflict` | on every export that takes part, whoever won |
 ///
@@ -84,21 +87,25 @@ const LONGEST_MESSAGE: usize = 32_767;
 ///
 /// Reasons beyond those of the API are `ClusterIDConflict`, where clusters have the same id, and `HostnameConflict`, where
 /// services that may not merge have the same hostname.
-pub fn statuses(exports: &[Export<'_>], conflicts: &[Conflict]) -> Vec<ExportStatus> {
-    let conflict = conflict(exports, conflicts);
+pub fn statuses(
+    exports: &[Export<'_>],
+    sources: &[ServiceSource],
+    conflicts: &[Conflict],
+) -> Vec<ExportStatus> {
+    let of_all = conflict(sources, conflicts, |_| true);
+    let of_hostname = || conflict(sources, conflicts, |field| field == ConflictField::Hostname);
     let status = |export: &Export<'_>| {
-        let valid = valid(export.meta);
-        let takes_part = valid.status == Truth::True;
+        let part = Part::of(export, sources, conflicts);
         ExportStatus {
             registry: export.registry.clone(),
             cluster: policy::cluster(export.meta).into(),
             conditions: [
-                valid,
-                ready(export, conflicts),
-                if takes_part {
-                    conflict.clone()
-                } else {
-                    no_conflict()
+                valid(export.meta),
+                part.ready(),
+                match part {
+                    Part::Taken => of_all.clone(),
+                    Part::ShutOut => of_hostname(),
+                    Part::LeftOut | Part::Pending | Part::Invalid => no_conflict(),
                 },
             ],
         }
@@ -136,7 +143,10 @@ pub fn exports(snapshot: &Snapshot, hostname: &str) -> Vec<ExportStatus> {
         let service = snapshot.get(claim.hostname())?;
         (service.hostname() == claim.hostname()).then_some(service)
     });
-    statuses(&exports, merged.map_or(&[], |service| service.conflicts()))
+    match merged {
+        Some(service) => statuses(&exports, service.sources(), service.conflicts()),
+        None => statuses(&exports, &[], &[]),
+    }
 }
 
 /// The hostnames of all services that clusters export, served or not, in alphabetical order.
@@ -160,46 +170,77 @@ fn condition(kind: &'static str, status: Truth, reason: &str, message: &str) -> 
     }
 }
 
-fn valid(meta: &ServiceMeta) -> Condition {
-    let (name, namespace) = (meta.name(), meta.namespace());
-    match policy::worth(meta).unwrap_or(VALID) {
-        VALID => condition(
-            "Valid",
-            Truth::True,
-            VALID,
-            &format!("Service {name:?} of namespace {namespace:?} can be exported"),
-        ),
-        NO_SERVICE => condition(
-            "Valid",
-            Truth::False,
-            NO_SERVICE,
-            &format!("There is no Service {name:?} in namespace {namespace:?}"),
-        ),
-        word => condition(
-            "Valid",
-            Truth::False,
-            word,
-            &format!(
-                "Service {name:?} of namespace {namespace:?} is of a type that cannot be exported, such as ExternalName"
-            ),
-        ),
+/// Whether there is something to export, and why not.
+fn worth(meta: &ServiceMeta) -> &str {
+    if policy::is_valid(meta) {
+        return VALID;
     }
+    policy::worth(meta).unwrap_or(NO_SERVICE)
 }
 
-fn ready(export: &Export<'_>, conflicts: &[Conflict]) -> Condition {
-    let (status, reason, message) = match policy::worth(export.meta) {
-        Some(NO_SERVICE) => (Truth::False, "Pending", "Waiting for the Service"),
-        Some(INVALID_SERVICE_TYPE) => (
-            Truth::False,
-            "Failed",
-            "A Service of this type has nothing to export",
-        ),
-        _ if is_shut_out(export.registry, conflicts) => {
-            (Truth::False, "Failed", "The hostname belongs to another service")
-        }
-        _ => (Truth::True, "Ready", "The export is part of the service"),
+fn valid(meta: &ServiceMeta) -> Condition {
+    let (name, namespace) = (meta.name(), meta.namespace());
+    let (word, status) = match worth(meta) {
+        VALID => (VALID, Truth::True),
+        word => (word, Truth::False),
     };
-    condition("Ready", status, reason, message)
+    let message = match word {
+        VALID => format!("Service {name:?} of namespace {namespace:?} can be exported"),
+        NO_SERVICE => format!("There is no Service {name:?} in namespace {namespace:?}"),
+        _ => format!(
+            "Service {name:?} of namespace {namespace:?} is of a type that cannot be exported, such as ExternalName"
+        ),
+    };
+    condition("Valid", status, word, &message)
+}
+
+/// Which part an export has in the merged service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// It takes part.
+    Taken,
+    /// The hostname is another service's, which may not be merged.
+    ShutOut,
+    /// The policy prefers others.
+    LeftOut,
+    /// There is no Service yet.
+    Pending,
+    /// The Service cannot be exported.
+    Invalid,
+}
+
+impl Part {
+    fn of(export: &Export<'_>, sources: &[ServiceSource], conflicts: &[Conflict]) -> Self {
+        let is_it = |source: &ServiceSource| {
+            source.registry == *export.registry && source.meta.id() == export.meta.id()
+        };
+        match worth(export.meta) {
+            VALID if sources.iter().any(is_it) => Self::Taken,
+            VALID if is_shut_out(export.registry, conflicts) => Self::ShutOut,
+            VALID => Self::LeftOut,
+            NO_SERVICE => Self::Pending,
+            _ => Self::Invalid,
+        }
+    }
+
+    fn ready(self) -> Condition {
+        let (status, reason, message) = match self {
+            Self::Taken => (Truth::True, "Ready", "The export is part of the service"),
+            Self::ShutOut => (Truth::False, "Failed", "The hostname belongs to another service"),
+            Self::LeftOut => (
+                Truth::False,
+                "Failed",
+                "The policy by which the hostname is merged leaves the export out",
+            ),
+            Self::Pending => (Truth::False, "Pending", "Waiting for the Service"),
+            Self::Invalid => (
+                Truth::False,
+                "Failed",
+                "A Service of this type has nothing to export",
+            ),
+        };
+        condition("Ready", status, reason, message)
+    }
 }
 
 /// Whether the registry lost the hostname to another one.
@@ -253,16 +294,20 @@ const REASONS: &[(&str, &[ConflictField])] = &[
     ("HostnameConflict", &[ConflictField::Hostname]),
 ];
 
-/// What all exports that take part have for a condition.
-fn conflict(exports: &[Export<'_>], conflicts: &[Conflict]) -> Condition {
+/// The condition of exports for which conflicts of these fields count.
+fn conflict(
+    sources: &[ServiceSource],
+    conflicts: &[Conflict],
+    counts: impl Fn(ConflictField) -> bool,
+) -> Condition {
     let mut reasons: Vec<&str> = Vec::new();
     let mut messages: Vec<String> = Vec::new();
     for (reason, fields) in REASONS {
         let of_reason = conflicts
             .iter()
-            .filter(|conflict| fields.contains(&conflict.field));
+            .filter(|conflict| fields.contains(&conflict.field) && counts(conflict.field));
         let before = messages.len();
-        messages.extend(of_reason.map(|conflict| message(exports, conflict)));
+        messages.extend(of_reason.map(|conflict| message(sources, conflict)));
         if messages.len() > before {
             reasons.push(reason);
         }
@@ -275,22 +320,29 @@ fn conflict(exports: &[Export<'_>], conflicts: &[Conflict]) -> Condition {
 
 /// One conflict in a sentence: `Conflicting type. Using "ClusterSetIP" from the oldest export, of cluster "a"; 1 of 2
 /// clusters disagrees`.
-fn message(exports: &[Export<'_>], conflict: &Conflict) -> String {
+fn message(sources: &[ServiceSource], conflict: &Conflict) -> String {
     let Some(((winner, value), losers)) = conflict.values.split_first() else {
         return String::new();
     };
-    let export = exports.iter().find(|export| export.registry == winner);
-    let owner = export
-        .map(|export| policy::cluster(export.meta))
-        .filter(|cluster| !cluster.is_empty())
-        .unwrap_or(winner.as_str());
-    let all = exports
+    let export = sources
         .iter()
-        .filter(|export| policy::is_valid(export.meta))
-        .count();
+        .find(|source| source.registry == *winner)
+        .filter(|source| policy::is_export(&source.meta));
+    let cluster = export
+        .map(|export| policy::cluster(&export.meta))
+        .filter(|cluster| !cluster.is_empty());
+    let owner = match cluster {
+        Some(cluster) => format!("cluster {cluster:?}"),
+        None => format!("registry {:?}", winner.as_str()),
+    };
+    let all = sources.len();
+    let several = match sources.iter().all(|source| policy::is_export(&source.meta)) {
+        true => "clusters",
+        false => "registries",
+    };
     let disagree = match losers {
-        [_] => format!("1 of {all} clusters disagrees"),
-        several => format!("{} of {all} clusters disagree", several.len()),
+        [_] => format!("1 of {all} {several} disagrees"),
+        losers => format!("{} of {all} {several} disagree", losers.len()),
     };
     let item = &conflict.item;
     let what = match conflict.field {
@@ -307,17 +359,17 @@ fn message(exports: &[Export<'_>], conflict: &Conflict) -> String {
         ConflictField::Annotations => "exported annotations".to_owned(),
         ConflictField::Ports => {
             return format!(
-                "Conflicting ports. Using the ports of all, of which cluster {owner:?} has {value:?}; {disagree}"
+                "Conflicting ports. Using the ports of all, of which {owner} has {value:?}; {disagree}"
             );
         }
         ConflictField::IpFamilies => {
             return format!(
-                "Conflicting IP families. There is none that all have, cluster {owner:?} has {value:?}; {disagree}"
+                "Conflicting IP families. There is none that all have, {owner} has {value:?}; {disagree}"
             );
         }
         ConflictField::Cluster => {
             return format!(
-                "Conflicting cluster id. {} of {all} clusters say that they are {item:?}",
+                "Conflicting cluster id. {} of {all} {several} say that they are {item:?}",
                 conflict.values.len()
             );
         }
@@ -335,11 +387,10 @@ fn message(exports: &[Export<'_>], conflict: &Conflict) -> String {
         (_, word) => format!("{word:?}"),
     };
     // The oldest that has a port need not be the oldest of all.
-    let oldest = exports.iter().find(|export| policy::is_valid(export.meta));
-    let age = if oldest.is_some_and(|oldest| oldest.registry == winner) {
-        "the oldest"
-    } else {
-        "an older"
+    let from = match (export, sources.first()) {
+        (None, _) => owner,
+        (Some(_), Some(oldest)) if oldest.registry == *winner => format!("the oldest export, of {owner}"),
+        _ => format!("an older export, of {owner}"),
     };
-    format!("Conflicting {what}. Using {value} from {age} export, of cluster {owner:?}; {disagree}")
+    format!("Conflicting {what}. Using {value} from {from}; {disagree}")
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use registry_core::engine::{Engine, EngineSettings};
 use registry_core::{
-    Address, Control, Endpoint, Event, EventStream, Health, Outage, Pattern, RegistryError, RegistryId,
-    RegistryOptions, Resolution, Scope, ServiceId, ServiceMeta, ServicePort, ServiceRecord, ServiceRegistry,
-    SessionAffinity, Snapshot, Timestamp, Traffic, Transport, async_trait,
+    Address, Control, Endpoint, Event, EventStream, Health, MergePolicy, Outage, Pattern, RegistryError,
+    RegistryId, RegistryOptions, Resolution, Scope, ServiceId, ServiceMeta, ServicePort, ServiceRecord,
+    ServiceRegistry, SessionAffinity, Snapshot, Timestamp, Traffic, Transport, async_trait,
 };
 use registry_k8s::{ANNOTATION, EXPORT, INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
 use registry_mcs::{ClusterSet, ExportStatus, Truth, exports};
@@ -152,8 +152,13 @@ pub(crate) fn id(name: &str) -> RegistryId {
 
 /// The engine of a clusterset.
 pub(crate) fn engine(now: Instant) -> Engine {
+    engine_of(Arc::new(ClusterSet), now)
+}
+
+/// One that merges exports by another policy.
+fn engine_of(policy: Arc<dyn MergePolicy>, now: Instant) -> Engine {
     let settings = EngineSettings {
-        policies: vec![(Pattern::new("*.svc.clusterset.local"), Arc::new(ClusterSet))],
+        policies: vec![(Pattern::new("*.svc.clusterset.local"), policy)],
         start_deadline: Duration::from_secs(30),
     };
     Engine::new(settings, now)
@@ -191,8 +196,13 @@ impl Clusters {
 
     /// Registries, and the ids of their clusters.
     pub(crate) fn with(members: &[(&'static str, &'static str)]) -> Self {
+        Self::merged_by(Arc::new(ClusterSet), members)
+    }
+
+    /// The same under that policy.
+    pub(crate) fn merged_by(policy: Arc<dyn MergePolicy>, members: &[(&'static str, &'static str)]) -> Self {
         let now = Instant::now();
-        let mut engine = engine(now);
+        let mut engine = engine_of(policy, now);
         for (registry, _) in members {
             add(&mut engine, registry, Outage::Keep);
             engine

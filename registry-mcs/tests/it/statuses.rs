@@ -1,10 +1,12 @@
 //! The conditions of exports, and what an import of them would say.
 
-use registry_core::{Health, Labels, Snapshot, Transport};
-use registry_k8s::{INVALID_SERVICE_TYPE, NO_SERVICE};
-use registry_mcs::{ImportType, exported, exports, import_spec};
+use std::sync::Arc;
 
-use crate::clusterset::{Clusters, Export, WEB, conditions};
+use registry_core::{Conflict, ConflictField, Exclusive, Health, Labels, Snapshot, Transport, Union};
+use registry_k8s::{INVALID_SERVICE_TYPE, NO_SERVICE};
+use registry_mcs::{ImportType, exported, exports, import_spec, statuses};
+
+use crate::clusterset::{Clusters, Export, WEB, conditions, id};
 
 fn merged(members: &[(&'static str, Export)]) -> Clusters {
     let names: Vec<&'static str> = members.iter().map(|(name, _)| *name).collect();
@@ -97,6 +99,98 @@ fn what_is_no_export_is_not_listed_as_one() {
         assert!(exported(&alone.snapshot).is_empty());
         assert_eq!(import_spec(alone.snapshot.get(WEB).unwrap()), None);
     }
+}
+
+#[test]
+fn who_is_left_out_by_another_policy_is_not_ready_and_has_no_conflicts() {
+    let members = [("a", "a"), ("b", "b"), ("c", "c")];
+    let other = |created| Export {
+        headless: true,
+        ..Export::at(created)
+    };
+    let mut clusters = Clusters::merged_by(Arc::new(Exclusive), &members);
+    clusters.say("a", Some(&Export::invalid(100, NO_SERVICE)));
+    clusters.say("b", Some(&Export::at(200)));
+    clusters.say("c", Some(&other(300)));
+    assert_eq!(clusters.endpoints().unwrap(), ["b-1 http healthy"]);
+    assert_eq!(
+        conditions(&clusters.snapshot, WEB),
+        [
+            "a: NoService (False) Pending (False) NoConflicts",
+            "b: Valid Ready NoConflicts",
+            "c: Valid Failed (False) NoConflicts",
+        ]
+    );
+    let exports = exports(&clusters.snapshot, WEB);
+    let ready = &exports[2].conditions[1].message;
+    assert!(ready.contains("policy"), "{ready}");
+
+    let mut clusters = Clusters::merged_by(Arc::new(Union), &members);
+    clusters.say("a", Some(&Export::invalid(100, NO_SERVICE)));
+    clusters.say("b", Some(&other(200)));
+    clusters.say("c", Some(&Export::at(300)));
+    assert_eq!(
+        conditions(&clusters.snapshot, WEB),
+        [
+            "a: NoService (False) Pending (False) NoConflicts",
+            "b: Valid Ready TypeConflict (True)",
+            "c: Valid Ready TypeConflict (True)",
+        ]
+    );
+}
+
+#[test]
+fn conflicts_of_a_service_are_not_those_of_an_export_that_it_keeps_out() {
+    let clusters = merged(&[
+        ("a", Export::at(100)),
+        ("b", Export::at(200)),
+        ("c", Export::at(300)),
+    ]);
+    let service = clusters.snapshot.get(WEB).unwrap();
+    let sources = service.sources();
+    let said = |field, names: [&str; 2]| Conflict {
+        field,
+        item: "".into(),
+        values: names.map(|name| (id(name), "x".to_owned())).to_vec(),
+    };
+    let conflicts = [
+        said(ConflictField::Hostname, ["a", "c"]),
+        said(ConflictField::Labels, ["a", "b"]),
+    ];
+    let all: Vec<registry_mcs::Export<'_>> = sources
+        .iter()
+        .map(|source| registry_mcs::Export {
+            registry: &source.registry,
+            meta: &source.meta,
+        })
+        .collect();
+    let statuses = statuses(&all, &sources[..2], &conflicts);
+    let reasons: Vec<(&str, &str)> = statuses
+        .iter()
+        .map(|status| (&*status.conditions[1].reason, &*status.conditions[2].reason))
+        .collect();
+    let both = "LabelsConflict,HostnameConflict";
+    assert_eq!(
+        reasons,
+        [("Ready", both), ("Ready", both), ("Failed", "HostnameConflict")]
+    );
+    let message = &statuses[0].conditions[2].message;
+    assert!(message.contains("1 of 2 clusters disagrees"), "{message}");
+}
+
+#[test]
+fn others_than_clusters_are_counted_where_they_take_part() {
+    let machines = Export {
+        word: "",
+        headless: true,
+        families: "",
+        ..Export::at(100)
+    };
+    let clusters = merged(&[("a", Export::at(200)), ("b", Export::at(300)), ("vms", machines)]);
+    assert_eq!(
+        message(&clusters),
+        r#"Conflicting type. Using "ClusterSetIP" from the oldest export, of cluster "a"; 1 of 3 registries disagrees"#
+    );
 }
 
 #[test]
