@@ -366,6 +366,39 @@ fn an_import_says_what_was_merged() {
 }
 
 #[test]
+fn what_an_import_says_as_a_whole_is_all_of_one_source() {
+    let machines = Export {
+        word: "",
+        affinity: Some(30),
+        families: "",
+        labels: vec![("team", "vms")],
+        annotations: vec![("note", "of vms")],
+        ..Export::at(300)
+    };
+    let export = Export {
+        labels: vec![("team", "a"), ("tier", "1")],
+        annotations: vec![("note", "of a")],
+        ..Export::at(200)
+    };
+    let mut clusters = Clusters::merged_by(Arc::new(Union), &[("vms", "vms"), ("a", "a")]);
+    clusters.say("a", Some(&export));
+    clusters.say("vms", Some(&machines));
+    let service = clusters.snapshot.get(WEB).unwrap();
+    assert_eq!(service.sources()[0].registry.as_str(), "vms");
+    let import = import_spec(service).unwrap();
+    assert_eq!(
+        (import.session_affinity, import.session_affinity_timeout),
+        ("ClientIP", Some(30))
+    );
+    assert_eq!(import.labels, [("team", "vms")].into_iter().collect::<Labels>());
+    assert_eq!(
+        import.annotations,
+        [("note", "of vms")].into_iter().collect::<Labels>()
+    );
+    assert_eq!(import.clusters, ["a"]);
+}
+
+#[test]
 fn an_import_of_a_headless_service_has_its_ports_in_slices() {
     let headless = Export {
         headless: true,
