@@ -370,22 +370,23 @@ impl RegistryState {
             self.replace(&id, Some((record, None)), false, now, changes);
             return true;
         };
-        let held = entry.record();
-        let meta = if held.meta().is_same(record.meta()) {
-            held.meta().clone()
-        } else {
-            record.meta().clone()
-        };
+        let (held, said) = (entry.record(), entry.delivered());
+        let known = [said.unwrap_or(held).meta(), held.meta()];
+        let meta = known.into_iter().find(|meta| meta.is_same(record.meta()));
+        let meta = meta.unwrap_or(record.meta()).clone();
+        let same_meta = Arc::ptr_eq(&meta, known[0]);
+        let all_gone = explicit && record.is_of_nothing();
+        if all_gone {
+            self.survival.believe_all(&id);
+        }
         let endpoints = record.endpoints().clone();
         // The last reference where the backend keeps none, so that rebasing works in place.
         drop(record);
         let endpoints = endpoints.rebased_on(held.endpoints());
-        let same_meta = Arc::ptr_eq(&meta, held.meta());
-        let (record, back) = match entry.back() {
+        let (record, back) = match entry.back().filter(|_| !all_gone) {
             None if same_meta && endpoints.ptr_eq(held.endpoints()) => return true,
             None => (ServiceRecord::new(meta, endpoints), None),
             Some(back) => {
-                let said = entry.delivered();
                 if same_meta && said.is_some_and(|said| *said.endpoints() == endpoints) {
                     return true;
                 }

@@ -1,7 +1,7 @@
 //! Who of those that claim a hostname may take part in its service.
 
 use crate::merge::Claimant;
-use crate::model::{Conflict, ConflictField, RegistryId, Resolution, ServiceId};
+use crate::model::{Conflict, ConflictField, RegistryId, ServiceId};
 use crate::text::Str;
 
 /// A claim that is being weighed.
@@ -16,9 +16,9 @@ pub(super) struct Contender<'a> {
 }
 
 impl Contender<'_> {
-    /// Whether there is [nothing](Resolution::Nothing) behind the claim.
+    /// Whether there is nothing behind the claim.
     pub(super) fn is_empty(&self) -> bool {
-        self.claimant.record.meta().resolution() == Resolution::Nothing
+        self.claimant.record.is_of_nothing()
     }
 
     /// The order within one registry: what has something behind it, a service's own hostname before an alias, then by

@@ -441,4 +441,9 @@ impl ServiceRecord {
     pub fn endpoints(&self) -> &EndpointSet {
         &self.endpoints
     }
+
+    /// Whether it only says that the name is [claimed](Resolution::Nothing).
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        self.meta.resolution == Resolution::Nothing
+    }
 }

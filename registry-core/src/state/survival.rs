@@ -590,7 +590,8 @@ fn rest_of(entry: &Entry, stay: Vec<(Instant, Arc<Endpoint>)>) -> Option<(Servic
     }
 }
 
-/// What the registry says of a service, and beside it what it no longer lists. `last` is what is known of it until now.
+/// What the registry says of a service, and beside it what it no longer lists. `last` is what is known of it until now: as
+/// long as something of it is held back, nobody serves it by the word that there is nothing.
 pub(super) fn beside(
     delivered: ServiceRecord,
     missing: Vec<(Instant, Arc<Endpoint>)>,
@@ -600,10 +601,12 @@ pub(super) fn beside(
         return (delivered, None);
     };
     let endpoints = back.beside(delivered.endpoints()).rebased_on(last.endpoints());
-    (
-        ServiceRecord::new(delivered.meta().clone(), endpoints),
-        Some(back),
-    )
+    let meta = if delivered.is_of_nothing() {
+        last.meta()
+    } else {
+        delivered.meta()
+    };
+    (ServiceRecord::new(meta.clone(), endpoints), Some(back))
 }
 
 /// A service that the registry does not list any more, and what is held back of it.

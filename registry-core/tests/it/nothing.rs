@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use registry_core::{
-    Exclusive, Fallback, MergePolicy, Outage, Pattern, RegistryOptions, Resolution, ServiceId, ServiceMeta,
+    Event, Exclusive, Fallback, MergePolicy, Pattern, RegistryOptions, Resolution, ServiceId, ServiceMeta,
     ServiceRecord, Union,
 };
 
 use crate::engine::{World, endpoint, hostname, record};
 use crate::policies::Clusters;
+use crate::survival::{HOLD, asked, counts, held, service, strong, world};
 
 fn nothing(id: ServiceId) -> ServiceRecord {
     let meta = ServiceMeta::builder(id).resolution(Resolution::Nothing);
@@ -75,7 +76,7 @@ fn nothing_takes_part_in_no_merge_whatever_the_policy() {
 fn nothing_keeps_nobody_from_a_hostname() {
     let plain = RegistryOptions {
         hostname: None,
-        outage: Outage::Keep,
+        guard: None,
         ..RegistryOptions::default()
     };
     let mut world = World::new().add("a", plain).add("b", hostname("{name}.test"));
@@ -125,4 +126,58 @@ fn an_alias_makes_no_service_where_there_is_nothing() {
         };
         assert_eq!((found.hostname().as_str(), found.endpoints().len()), expected);
     }
+}
+
+fn lost(explicit: bool) -> Event {
+    Event::Apply {
+        record: nothing(ServiceId::named("web")),
+        explicit,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_back_of_a_service_is_served_beside_the_word_that_it_is_nothing() {
+    let mut world = world([service("web", 1, 12)]);
+    world.list("a", [nothing(ServiceId::named("web"))]);
+    assert_eq!(counts(&mut world, "web.mesh"), (12, 12));
+    let web = world.snapshot.get("web.mesh").unwrap();
+    assert_eq!(web.resolution(), Resolution::Static);
+    assert_eq!(web.ports().len(), 1, "as it was when it had endpoints");
+    // Said again, it is the same; said otherwise, it is as before.
+    let revision = world.snapshot.revision();
+    world.list("a", [nothing(ServiceId::named("web"))]);
+    assert_eq!(counts(&mut world, "web.mesh"), (12, 12));
+    assert_eq!(world.snapshot.revision(), revision);
+    world.list("a", [service("web", 1, 12)]);
+    assert_eq!(counts(&mut world, "web.mesh"), (12, 0));
+
+    // It is believed as any other loss is.
+    world.list("a", [nothing(ServiceId::named("web"))]);
+    assert_eq!(counts(&mut world, "web.mesh"), (12, 12));
+    world.pass(HOLD);
+    assert_eq!(asked(&mut world), [strong()]);
+    world.list("a", [nothing(ServiceId::named("web"))]);
+    assert_eq!(world.lines("web.mesh"), None);
+    assert!(world.snapshot.get("web.mesh@a").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_announced_to_be_nothing_loses_all_at_once() {
+    for short in [false, true] {
+        let mut world = world([service("web", 1, 12)]);
+        if short {
+            world.list("a", [service("web", 1, 1)]);
+            assert_eq!(counts(&mut world, "web.mesh"), (12, 11));
+        }
+        world.say("a", vec![lost(true)]);
+        assert_eq!(world.lines("web.mesh"), None);
+        assert_eq!(held(&mut world), 0);
+    }
+    let mut world = world([service("web", 1, 12)]);
+    world.say("a", vec![lost(false), lost(true)]);
+    assert_eq!(
+        world.lines("web.mesh"),
+        None,
+        "announced before anybody saw the loss"
+    );
 }
