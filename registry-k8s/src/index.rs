@@ -288,10 +288,11 @@ impl Index {
             return true;
         };
         if listing.blind {
+            self.unread.blinded(part);
             return false;
         }
         let since = listing.since;
-        self.unread.complete(part, since);
+        let was_in_doubt = self.unread.complete(part, since);
         let covered: Vec<Str> = self
             .namespaces
             .keys()
@@ -304,6 +305,9 @@ impl Index {
                     for name in self.unseen(&namespace, since, |service| Some(service.object.as_ref()?.seen))
                     {
                         self.set_object(&namespace, &name, None, Source::Listed);
+                    }
+                    if was_in_doubt {
+                        self.end_doubts(&namespace);
                     }
                 }
             }
@@ -393,6 +397,9 @@ impl Index {
                 continue;
             };
             service.dirty = false;
+            if service.is_in_doubt(&self.unread, &namespace, &name) {
+                continue;
+            }
             let explicit = !std::mem::take(&mut service.absent);
             match (service.record(), service.taken.take()) {
                 (Some(record), Some(taken)) if same(&record, &taken) => {
@@ -427,16 +434,22 @@ impl Index {
         self.due.first().map(|(due, _, _)| *due)
     }
 
-    /// All services of a namespace, or of all of them, as last taken or changed since. Nodes that changed since the last
-    /// call of [`take_changes`](Self::take_changes) do not count yet.
+    /// All services of a namespace, or of all of them, as last taken or changed since, but for exports of Services that
+    /// cannot be read. Nodes that changed since the last call of [`take_changes`](Self::take_changes) do not count yet.
     pub(crate) fn records<'a>(
         &'a self,
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = ServiceRecord> + 'a {
-        let one = namespace.and_then(|namespace| self.namespaces.get(namespace));
-        let all = namespace.is_none().then(|| self.namespaces.values());
+        let one = namespace.and_then(|namespace| self.namespaces.get_key_value(namespace));
+        let all = namespace.is_none().then(|| self.namespaces.iter());
         let namespaces = one.into_iter().chain(all.into_iter().flatten());
-        namespaces.flat_map(|namespace| namespace.services.values().filter_map(Service::record))
+        namespaces.flat_map(|(namespace, held)| {
+            let known = held
+                .services
+                .iter()
+                .filter(|(name, service)| !service.is_in_doubt(&self.unread, namespace, name));
+            known.filter_map(|(_, service)| service.record())
+        })
     }
 
     /// Services of which an object cannot be read now, each with the last such error. What is wrong with a service that
@@ -503,6 +516,17 @@ impl Index {
         let new = || Service::new(join);
         held.services.entry(name.clone()).or_insert_with(new);
         held
+    }
+
+    /// Exports of which nobody knew whether there is a Service have none, by a listing.
+    fn end_doubts(&mut self, namespace: &Str) {
+        let held = self.namespaces.get(namespace);
+        let services = held.into_iter().flat_map(|held| &held.services);
+        let without = services.filter(|(_, service)| service.export.is_some() && service.object.is_none());
+        let names: Vec<Str> = without.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.change(namespace, &name, Source::Listed, |_, _| true);
+        }
     }
 
     fn drop_slice(&mut self, namespace: &str, name: &str, until: Until, source: Source) {

@@ -16,7 +16,8 @@ use registry_core::{
 use tokio::time::Instant;
 
 use super::shelf::{Shelf, takes_place};
-use super::{Join, Version};
+use super::unread::Unread;
+use super::{Join, Kind, Version};
 use crate::map;
 use crate::map::endpoints::SaidPlace;
 use crate::map::ports::SlicePort;
@@ -27,6 +28,8 @@ use crate::map::service::Terms;
 pub(super) struct Service {
     join: Join,
     pub(super) object: Option<Object>,
+    /// It is known that there is no such object: its removal was told, or a listing lacks it.
+    is_gone: bool,
     /// Where exports are joined; few other services have one.
     pub(super) export: Option<Box<Export>>,
     /// In the order of their names.
@@ -170,6 +173,7 @@ impl Service {
         Self {
             join,
             object: None,
+            is_gone: false,
             export: None,
             slices: Vec::new(),
             leaving: Vec::new(),
@@ -189,6 +193,15 @@ impl Service {
             Join::Exports => self.export.as_ref()?.joined.as_ref()?,
         };
         Some(ServiceRecord::new(meta.clone(), self.endpoints.clone()))
+    }
+
+    /// Whether nobody knows what its export exports: its Service cannot be read. That there is none is said only where that
+    /// is known.
+    pub(super) fn is_in_doubt(&self, unread: &Unread, namespace: &Str, name: &Str) -> bool {
+        self.export.is_some()
+            && self.object.is_none()
+            && (unread.has(Kind::Service, namespace, name)
+                || (!self.is_gone && unread.is_blind(Kind::Service, namespace)))
     }
 
     pub(super) fn slice(&self, name: &str) -> Option<&Slice> {
@@ -291,6 +304,7 @@ impl Service {
     /// The Service is like this now, or is no more.
     pub(super) fn set_object(&mut self, object: Option<Object>, tools: &mut Tools<'_>) -> bool {
         self.renew(tools, |service| {
+            service.is_gone = object.is_none();
             service.object = object;
             if let Some(export) = &mut service.export {
                 export.joined = None;

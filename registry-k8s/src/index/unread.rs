@@ -1,6 +1,6 @@
 //! Objects that cannot be read now, and what that means for their services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use registry_core::{RegistryError, ServiceId, Str};
@@ -11,6 +11,8 @@ use super::{Kind, Part};
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     objects: BTreeMap<(Kind, Str, Str), Object>,
+    /// Parts whose last complete listing had objects of which not even the names could be read.
+    blind: HashSet<Part>,
     count: u64,
 }
 
@@ -51,15 +53,39 @@ impl Unread {
         }
     }
 
-    /// Those of the part that were not seen since then are gone.
-    pub(super) fn complete(&mut self, part: &Part, since: u64) {
+    /// A listing of the part is complete, and lacks names: what is not known of it may be there.
+    pub(super) fn blinded(&mut self, part: &Part) {
+        self.blind.insert(part.clone());
+    }
+
+    /// A listing of the part is complete: those that were not seen since then are gone. True where anything could not be
+    /// read before that is no more there, or nobody knew what.
+    pub(super) fn complete(&mut self, part: &Part, since: u64) -> bool {
+        let before = self.objects.len();
         self.objects.retain(|(kind, namespace, _), object| {
             object.seen >= since || *kind != part.kind || !part.covers(namespace)
         });
+        self.blind.remove(part) || self.objects.len() < before
     }
 
     pub(super) fn forget(&mut self, namespace: &str) {
         self.objects.retain(|(_, held, _), _| *held != namespace);
+        self.blind
+            .retain(|part| part.namespace.as_deref() != Some(namespace));
+    }
+
+    /// Whether that very object is there and cannot be read.
+    pub(super) fn has(&self, kind: Kind, namespace: &Str, name: &Str) -> bool {
+        !self.objects.is_empty()
+            && self
+                .objects
+                .contains_key(&(kind, namespace.clone(), name.clone()))
+    }
+
+    /// Whether there may be objects of a kind in a namespace of which nobody knows the names.
+    pub(super) fn is_blind(&self, kind: Kind, namespace: &str) -> bool {
+        let mut blind = self.blind.iter();
+        blind.any(|part| part.kind == kind && part.covers(namespace))
     }
 
     /// Each service of which something that counts cannot be read, with the last such error.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use registry_core::{Address, Endpoint, Health, Resolution, SessionAffinity};
 use serde_json::{Value, json};
 
-use super::{Change, Cluster, DELAY, Join, Kind, Source, addresses, pod, service, slice};
+use super::{Change, Cluster, DELAY, Join, Kind, Part, Source, addresses, pod, service, slice};
 use crate::{ANNOTATION, EXPORT, INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
 
 fn exporting() -> Cluster {
@@ -488,4 +488,110 @@ fn a_pod_of_one_cluster_does_not_take_the_place_of_one_of_that_name_in_another()
     cluster.watch(Kind::Slice, &imported("a2", "web", "a", &[of("10.0.0.1", "ua")]));
     cluster.pass(DELAY);
     assert!(cluster.take().is_empty(), "it was there all the time");
+}
+
+// === Services that cannot be read
+
+/// A Service of a protocol that nobody knows.
+fn odd(name: &str) -> Value {
+    let mut odd = service(name);
+    odd["spec"]["ports"][0]["protocol"] = json!("QUIC");
+    odd
+}
+
+fn services() -> Part {
+    Part {
+        kind: Kind::Service,
+        namespace: None,
+    }
+}
+
+/// What there is of an export: told as a change, told in a listing.
+fn told(cluster: &mut Cluster) -> (Vec<String>, usize) {
+    let changes = cluster.take().into_iter().map(|change| match change {
+        Change::Apply { record, explicit } => {
+            let worth = record.meta().metadata().get(EXPORT).unwrap();
+            format!("{worth} {explicit}")
+        }
+        Change::Delete { id, explicit } => format!("without {id} {explicit}"),
+    });
+    (changes.collect(), cluster.index.records(None).count())
+}
+
+#[test]
+fn there_is_no_service_only_where_that_is_known() {
+    let mut cluster = exporting();
+    cluster.index.begin(&services());
+    cluster
+        .tell(Kind::Service, odd("web"), Source::Listed)
+        .unwrap_err();
+    assert!(cluster.index.complete(&services(), cluster.now));
+    cluster.list(Kind::Export, &[export("web")]);
+    cluster.list(Kind::Slice, &[slice("x", "web", &[pod("10.0.0.1", "p")])]);
+    assert_eq!(told(&mut cluster), (vec![], 0), "nobody knows");
+    assert_eq!(cluster.index.unreadable().count(), 1);
+    // It can be read.
+    cluster.watch(Kind::Service, &service("web"));
+    assert_eq!(told(&mut cluster), (vec!["Valid true".to_owned()], 1));
+    // What was known of it stays.
+    cluster
+        .tell(Kind::Service, odd("web"), Source::Watched)
+        .unwrap_err();
+    assert_eq!(told(&mut cluster), (vec![], 1));
+    cluster.delete(Kind::Service, &odd("web"));
+    assert_eq!(told(&mut cluster), (vec!["NoService true".to_owned()], 1));
+    // A new one of that name says nothing, until a list shows that it is not there any more.
+    cluster
+        .tell(Kind::Service, odd("web"), Source::Watched)
+        .unwrap_err();
+    assert_eq!(told(&mut cluster), (vec![], 0));
+    cluster.list(Kind::Service, &[]);
+    assert_eq!(told(&mut cluster), (vec![], 1));
+}
+
+#[test]
+fn that_a_service_which_could_not_be_read_is_gone_is_no_announcement_where_a_list_lacks_it() {
+    let mut cluster = exporting();
+    cluster.index.begin(&services());
+    cluster
+        .tell(Kind::Service, odd("web"), Source::Listed)
+        .unwrap_err();
+    assert!(cluster.index.complete(&services(), cluster.now));
+    cluster.watch(Kind::Export, &export("web"));
+    assert_eq!(told(&mut cluster), (vec![], 0));
+    cluster.list(Kind::Service, &[]);
+    assert_eq!(told(&mut cluster), (vec!["NoService false".to_owned()], 1));
+}
+
+#[test]
+fn where_not_even_names_of_services_can_be_read_nobody_knows_which_exports_lack_one() {
+    for nameless in [false, true] {
+        let mut cluster = exporting();
+        cluster.index.begin(&services());
+        cluster
+            .tell(Kind::Service, service("db"), Source::Listed)
+            .unwrap();
+        if nameless {
+            let object = json!({ "metadata": { "namespace": "demo" }, "spec": 5 });
+            cluster.tell(Kind::Service, object, Source::Listed).unwrap_err();
+        } else {
+            cluster.index.skip(&services());
+        }
+        assert!(!cluster.index.complete(&services(), cluster.now));
+        for name in ["web", "db", "gone"] {
+            cluster.watch(Kind::Export, &export(name));
+        }
+        assert_eq!(
+            told(&mut cluster),
+            (vec!["Valid true".to_owned()], 1),
+            "db alone is known"
+        );
+        // What is announced is known.
+        cluster.delete(Kind::Service, &service("gone"));
+        assert_eq!(told(&mut cluster), (vec!["NoService true".to_owned()], 2));
+        cluster.delete(Kind::Service, &service("db"));
+        assert_eq!(told(&mut cluster), (vec!["NoService true".to_owned()], 2));
+        cluster.list(Kind::Service, &[]);
+        assert_eq!(told(&mut cluster), (vec!["NoService false".to_owned()], 3), "web");
+    }
 }
