@@ -24,6 +24,17 @@ pub struct Cluster {
     server: Arc<ApiServer>,
 }
 
+/// What a cluster says when it is asked for an object.
+#[derive(Debug)]
+pub enum Answer {
+    /// The object, as JSON.
+    Found(Bytes),
+    /// There is no such thing (404).
+    Absent,
+    /// It may not be read (403), whether there is such a thing or not. The error names the URL.
+    Forbidden(RegistryError),
+}
+
 impl Cluster {
     /// A cluster with that configuration. Nothing is read or dialled yet.
     ///
@@ -92,17 +103,21 @@ impl Cluster {
         }))
     }
 
-    /// Asks for one object; `None` where there is no such thing (404).
+    /// Asks for one object.
     ///
     /// # Errors
     ///
-    /// Where it cannot be had, or is larger than an object may be; the message names the URL.
-    pub async fn get(&self, path: &str) -> Result<Option<Bytes>, RegistryError> {
+    /// Where nobody answers, or not to these credentials (401), or with more than an object may have; the message names the
+    /// URL.
+    pub async fn get(&self, path: &str) -> Result<Answer, RegistryError> {
         let server = Lease::new(self.server.clone());
         match self.read(&server, path.to_owned(), Form::Object).await {
-            Ok(body) => Ok(Some(body)),
-            Err(refusal) if refusal.class == Class::NotFound => Ok(None),
-            Err(refusal) => Err(refusal.error),
+            Ok(body) => Ok(Answer::Found(body)),
+            Err(Refusal { class, error }) => match class {
+                Class::NotFound => Ok(Answer::Absent),
+                Class::Forbidden => Ok(Answer::Forbidden(error)),
+                _ => Err(error),
+            },
         }
     }
 

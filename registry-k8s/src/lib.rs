@@ -67,7 +67,7 @@ mod view;
 mod watch;
 mod wire;
 
-pub use cluster::Cluster;
+pub use cluster::{Answer, Cluster};
 pub use config::{KubernetesConfig, SecretsConfig};
 pub use error::Error;
 pub use fleet::{Fleet, Member, MemberSet, Members};

@@ -14,15 +14,22 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
-use registry_core::{ErrorKind, EventStream, RegistryError, short};
-use registry_k8s::Cluster;
+use registry_core::{Control, ErrorKind, EventStream, RegistryError, short};
+use registry_k8s::{Answer, Cluster};
 use serde::Deserialize;
 use tokio::time::sleep;
 
-/// How long after it was learnt a cluster's id is looked at again, give or take a fifth.
+/// How long after it was learnt a cluster's id is looked at again, give or take a fifth: what was learnt from a server that
+/// was starting is mended soon. Each time that it is still the same it takes twice as long.
+const FIRST_LOOK: Duration = Duration::from_secs(30);
+
+/// The longest time between two looks, give or take a fifth.
 const LOOK: Duration = Duration::from_secs(5 * 60);
+
+/// How much later a second look has to agree, where one alone could rename all that is known: a server says for a moment that
+/// there is no ClusterProperty, too, while it starts, or while somebody makes that anew.
+const CERTAIN: Duration = Duration::from_secs(10);
 
 /// The longest id, as KEP-2149 has it.
 const LONGEST_ID: usize = 128;
@@ -39,6 +46,23 @@ const PROPERTIES: [&str; 2] = [
 /// The namespace that every cluster has, and keeps for as long as it lives.
 const KUBE_SYSTEM: &str = "/api/v1/namespaces/kube-system";
 
+/// Which cluster it is, by its own account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Id {
+    /// Its ClusterProperty says so.
+    Property(String),
+    /// It has no such property. That is how it looks for a moment as well when the property is made anew.
+    Uid(String),
+}
+
+impl Id {
+    fn into_string(self) -> String {
+        match self {
+            Self::Property(id) | Self::Uid(id) => id,
+        }
+    }
+}
+
 /// The id of a cluster: as configured, else by its ClusterProperty `cluster.clusterset.k8s.io` (of `about.k8s.io`, in
 /// `v1beta1` or `v1alpha1`), else the uid of its namespace `kube-system`, as KEP-2149 recommends.
 ///
@@ -51,8 +75,37 @@ pub(crate) async fn cluster_id(cluster: &Cluster, configured: Option<&str>) -> R
             let text = format!("id of the cluster {}: {problem}", cluster.target());
             RegistryError::new(ErrorKind::Configuration, text)
         }),
-        None => found(&cluster.target(), |path| cluster.get(path)).await,
+        None => look(cluster).await.map(Id::into_string),
     }
+}
+
+/// The [id of a cluster](cluster_id) for a watch that is to begin. Where services of it are known, under an id that they had,
+/// the absence of the property has to last.
+pub(crate) async fn settled_id(
+    cluster: &Cluster,
+    configured: Option<&str>,
+    control: &Control,
+) -> Result<String, RegistryError> {
+    if configured.is_none() && control.knows_services() {
+        return settled(|| look(cluster)).await;
+    }
+    cluster_id(cluster, configured).await
+}
+
+async fn settled<L, F>(look: L) -> Result<String, RegistryError>
+where
+    L: Fn() -> F,
+    F: Future<Output = Result<Id, RegistryError>>,
+{
+    if let Id::Property(id) = look().await? {
+        return Ok(id);
+    }
+    sleep(CERTAIN).await;
+    look().await.map(Id::into_string)
+}
+
+async fn look(cluster: &Cluster) -> Result<Id, RegistryError> {
+    found(&cluster.target(), |path| cluster.get(path)).await
 }
 
 /// What is wrong with an id, where something is: it becomes one or two labels of DNS names.
@@ -95,39 +148,44 @@ struct Metadata {
     uid: String,
 }
 
-/// The id that a cluster says it has. `get` asks it for one object; `None` where there is none.
-async fn found<G, F>(target: &str, get: G) -> Result<String, RegistryError>
+/// The id that a cluster says it has. `get` asks it for one object.
+async fn found<G, F>(target: &str, get: G) -> Result<Id, RegistryError>
 where
     G: Fn(&'static str) -> F,
-    F: Future<Output = Result<Option<Bytes>, RegistryError>>,
+    F: Future<Output = Result<Answer, RegistryError>>,
 {
     for path in PROPERTIES {
-        match get(path).await {
-            Ok(Some(body)) => {
+        match get(path).await? {
+            Answer::Found(body) => {
                 let Property { spec } = decoded(target, path, &body)?;
-                return checked(&spec.value).map_err(|problem| no_id(target, path, "spec.value", &problem));
+                let id = checked(&spec.value);
+                return id
+                    .map(Id::Property)
+                    .map_err(|problem| no_id(target, path, "spec.value", &problem));
             }
-            Ok(None) => {}
+            Answer::Absent => {}
             // Who may not read a kind is refused whether there is such a kind or not. Everybody may know that, though.
-            Err(error) if error.kind() == ErrorKind::Denied => match get(GROUP).await {
-                Ok(None) => break,
-                _ => return Err(to_mend(error, "clusterproperties.about.k8s.io")),
+            Answer::Forbidden(error) => match get(GROUP).await? {
+                Answer::Absent => break,
+                Answer::Found(_) | Answer::Forbidden(_) => {
+                    return Err(to_mend(error, "clusterproperties.about.k8s.io"));
+                }
             },
-            Err(error) => return Err(error),
         }
     }
-    match get(KUBE_SYSTEM).await {
-        Ok(Some(body)) => {
+    match get(KUBE_SYSTEM).await? {
+        Answer::Found(body) => {
             let Namespace { metadata } = decoded(target, KUBE_SYSTEM, &body)?;
-            checked(&metadata.uid).map_err(|problem| no_id(target, KUBE_SYSTEM, "metadata.uid", &problem))
+            let id = checked(&metadata.uid);
+            id.map(Id::Uid)
+                .map_err(|problem| no_id(target, KUBE_SYSTEM, "metadata.uid", &problem))
         }
-        Ok(None) => {
+        Answer::Absent => {
             let text =
                 format!("{target}: GET {KUBE_SYSTEM}: 404, expected the namespace that every cluster has");
             Err(RegistryError::new(ErrorKind::Configuration, text))
         }
-        Err(error) if error.kind() == ErrorKind::Denied => Err(to_mend(error, "the namespace kube-system")),
-        Err(error) => Err(error),
+        Answer::Forbidden(error) => Err(to_mend(error, "the namespace kube-system")),
     }
 }
 
@@ -153,7 +211,7 @@ fn to_mend(error: RegistryError, what: &str) -> RegistryError {
 pub(crate) fn followed(watch: EventStream, cluster: Cluster, id: String) -> EventStream {
     let change = changed(id, move || {
         let cluster = cluster.clone();
-        async move { cluster_id(&cluster, None).await }
+        async move { look(&cluster).await.map(Id::into_string) }
     });
     ended_by(watch, change)
 }
@@ -169,24 +227,33 @@ fn ended_by(watch: EventStream, error: impl Future<Output = RegistryError> + Sen
     }))
 }
 
-/// Looks at the id from time to time, until it is another one. Not to be able to look changes nothing.
+/// Looks at the id from time to time, until it is another one, and the same other one [some time later](CERTAIN). Not to be
+/// able to look changes nothing.
 async fn changed<L, F>(id: String, look: L) -> RegistryError
 where
     L: Fn() -> F,
     F: Future<Output = Result<String, RegistryError>>,
 {
+    let mut rest = FIRST_LOOK;
+    let mut other = None;
     loop {
-        sleep(LOOK.mul_f64(0.8 + 0.4 * random())).await;
-        match look().await {
-            Ok(now) if now == id => {}
-            Ok(now) => {
+        let jitter = rest.mul_f64(0.8 + 0.4 * random());
+        sleep(if other.is_some() { CERTAIN } else { jitter }).await;
+        other = match look().await {
+            Ok(now) if now == id => {
+                rest = (rest * 2).min(LOOK);
+                None
+            }
+            Ok(now) if other.as_ref() == Some(&now) => {
                 let text = format!("the cluster has the id {now:?}, and had {id:?}: it is read anew");
                 return RegistryError::new(ErrorKind::Configuration, text);
             }
+            Ok(now) => Some(now),
             Err(error) => {
                 tracing::warn!(error = %error.report(), id, "the id of the cluster could not be looked at");
+                None
             }
-        }
+        };
     }
 }
 

@@ -50,7 +50,8 @@ impl McsRegistry {
     /// ClusterProperty `cluster.clusterset.k8s.io`, else by the uid of its namespace `kube-system`.
     ///
     /// Only where there is no ClusterProperty the uid counts: where it may not be read the watch does not begin, since the
-    /// id would change with rights. A watch looks at the id every few minutes, and begins anew where it is another one.
+    /// id would change with rights. Where services of the cluster are known, the property has to be absent for ten seconds.
+    /// A watch looks at the id every few minutes, and begins anew where it is another one for as long.
     pub fn exports(cluster: Cluster, id: Option<String>, settings: McsSettings) -> Self {
         let view = View::Exports(McsApi {
             groups: settings.groups.clone(),
@@ -104,7 +105,7 @@ impl ServiceRegistry for McsRegistry {
             // Endpoints are in the clusters that their slices name.
             return Ok(self.cluster.watch(&self.view, "", control));
         }
-        let id = identity::cluster_id(&self.cluster, self.id.as_deref()).await?;
+        let id = identity::settled_id(&self.cluster, self.id.as_deref(), &control).await?;
         let watch = self.cluster.watch(&self.view, &id, control);
         Ok(match self.id {
             Some(_) => watch,
