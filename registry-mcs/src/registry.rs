@@ -114,6 +114,11 @@ impl ServiceRegistry for McsRegistry {
     }
 
     async fn probe(&self) -> Result<(), RegistryError> {
-        self.cluster.probe(&self.view).await
+        self.cluster.probe(&self.view).await?;
+        if let View::Exports(_) = self.view {
+            // Without it the watch does not begin.
+            identity::cluster_id(&self.cluster, self.id.as_deref()).await?;
+        }
+        Ok(())
     }
 }

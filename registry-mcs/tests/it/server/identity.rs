@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use registry_core::{Discovery, RegistryOptions};
+use registry_core::{Discovery, RegistryOptions, ServiceRegistry};
 use registry_k8s::{Cluster, KubernetesConfig};
 use registry_mcs::{McsRegistry, McsSettings, exports};
 use registry_testkit::kubernetes::mcs::{CLUSTER_ID, GROUP, VERSIONS, cluster_property_definition};
@@ -32,13 +32,17 @@ async fn cluster() -> Kubernetes {
     kubernetes
 }
 
-fn discovery(kubernetes: &Kubernetes, user: &str) -> Discovery {
+fn registry(kubernetes: &Kubernetes, user: &str, id: Option<&str>) -> McsRegistry {
     let config = KubernetesConfig {
         kubeconfig: Some(kubernetes.kubeconfig(user).unwrap()),
         ..KubernetesConfig::default()
     };
     let cluster = Cluster::try_new(config).unwrap();
-    let registry = McsRegistry::exports(cluster, None, McsSettings::default());
+    McsRegistry::exports(cluster, id.map(str::to_owned), McsSettings::default())
+}
+
+fn discovery(kubernetes: &Kubernetes, user: &str) -> Discovery {
+    let registry = registry(kubernetes, user, None);
     let options = RegistryOptions::default();
     let builder = Discovery::builder().registry_with("a", registry, options);
     builder.unwrap().start().unwrap()
@@ -140,7 +144,12 @@ async fn an_id_does_not_change_with_rights() {
         error.contains("allow `get` of clusterproperties.about.k8s.io"),
         "{error}"
     );
+    let probed = registry(&kubernetes, READER, None).probe().await.unwrap_err();
+    assert!(probed.report().ends_with(&error), "{}", probed.report());
+    let configured = registry(&kubernetes, READER, Some("eu"));
+    configured.probe().await.unwrap();
     kubernetes.allow(READER, "*", "clusterproperties").unwrap();
+    registry(&kubernetes, READER, None).probe().await.unwrap();
     assert_eq!(id(&kubernetes, READER).await, uid);
     kubernetes
         .api()

@@ -40,6 +40,9 @@ async fn member() -> Clusterset {
     clusters
 }
 
+/// What a cluster is asked for its id.
+const ID_RIGHTS: [(&str, &str); 2] = [("kube-system", "namespaces"), ("*", "clusterproperties")];
+
 /// Sees that an entry is refused without rights and served with those that are printed for it. Returns the daemon, with the
 /// registry that has the services.
 async fn with_printed_rights(kubernetes: &Kubernetes, mcs: &str, registry: &str) -> Daemon {
@@ -64,7 +67,23 @@ async fn with_printed_rights(kubernetes: &Kubernetes, mcs: &str, registry: &str)
     let forbidden = run(&["check"]);
     assert_eq!(forbidden.status.code(), Some(1), "{}", printed(&forbidden));
     assert!(printed(&forbidden).contains("403"), "{}", printed(&forbidden));
-    grant(kubernetes, &printed(&run(&["rbac", "mcs"])));
+    let rights = printed(&run(&["rbac", "mcs"]));
+    grant(kubernetes, &rights);
+    if rights.contains("clusterproperties") {
+        for (namespace, resource) in ID_RIGHTS {
+            kubernetes.deny(USER, namespace, resource).unwrap();
+        }
+        let unnamed = run(&["check"]);
+        let table = printed(&unnamed);
+        assert_eq!(unnamed.status.code(), Some(1), "{table}");
+        assert!(
+            table.contains("allow `get` of clusterproperties.about.k8s.io"),
+            "{table}"
+        );
+        for (namespace, resource) in ID_RIGHTS {
+            kubernetes.allow(USER, namespace, resource).unwrap();
+        }
+    }
     let fine = run(&["check"]);
     assert_eq!(fine.status.code(), Some(0), "{}{}", printed(&fine), errors(&fine));
     let daemon = Daemon::start(&files).await;
