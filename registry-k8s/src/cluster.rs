@@ -96,11 +96,19 @@ impl Cluster {
     /// imports, which are where their slices say; there it is the cluster in which the addresses of imports are valid, and
     /// empty where nobody has to tell that from others. It never ends.
     pub fn watch(&self, view: &View, cluster: &str, control: Control) -> EventStream {
+        told(self.session(view, cluster, control))
+    }
+
+    /// As [`watch`](Self::watch), and ends with an error once another cluster is behind the address, or may be: for who has
+    /// read in the cluster what it is called. To know it takes `get` of the namespace `kube-system`; without that right the
+    /// watch never ends.
+    pub fn watch_until_swapped(&self, view: &View, cluster: &str, control: Control) -> EventStream {
+        told(self.session(view, cluster, control).until_swapped())
+    }
+
+    fn session(&self, view: &View, cluster: &str, control: Control) -> Session {
         let server = Arc::new(Lease::new(self.server.clone()));
-        let session = Session::new(&self.config, view, cluster, server, control);
-        Box::pin(stream::unfold(session, |mut session| async move {
-            Some((Ok(session.next_batch().await), session))
-        }))
+        Session::new(&self.config, view, cluster, server, control)
     }
 
     /// Asks for one object.
@@ -214,6 +222,12 @@ impl Cluster {
         };
         read_whole(server, ask, self.config.max_page_bytes).await
     }
+}
+
+fn told(session: Session) -> EventStream {
+    Box::pin(stream::try_unfold(session, |mut session| async move {
+        Ok(Some((session.next_batch().await?, session)))
+    }))
 }
 
 /// What is wrong with local settings, as an error of the registry.

@@ -56,6 +56,8 @@ pub(crate) struct Session {
     running: FuturesUnordered<Running>,
     fields: Fields,
     identity: Identity,
+    /// Another cluster behind the address is the end.
+    until_swapped: bool,
     /// Set where definitions have to be there for what is watched.
     offered: Option<Offered>,
     troubles: Troubles,
@@ -104,6 +106,7 @@ impl Session {
         let mut session = Self {
             offered,
             identity: Identity::new(transport.clone(), config.request_timeout),
+            until_swapped: false,
             parts: Parts::new(transport, manner, control.clone(), join),
             index: Index::new(mapping),
             running: FuturesUnordered::new(),
@@ -128,8 +131,18 @@ impl Session {
         session
     }
 
+    /// It ends where another cluster is behind the address, or may be, and does not begin anew by itself.
+    pub(crate) fn until_swapped(mut self) -> Self {
+        self.until_swapped = true;
+        self
+    }
+
     /// What there is to tell next; never an empty batch.
-    pub(crate) async fn next_batch(&mut self) -> Vec<Event> {
+    ///
+    /// # Errors
+    ///
+    /// At the [end](Self::until_swapped), where it has one.
+    pub(crate) async fn next_batch(&mut self) -> Result<Vec<Event>, RegistryError> {
         loop {
             let due = self.index.next_due();
             let removals = async {
@@ -141,7 +154,12 @@ impl Session {
             tokio::select! {
                 Some(step) = self.running.next() => self.take_in(step),
                 word = offered(&mut self.offered) => self.offered(word),
-                (before, after) = self.identity.changed() => self.swapped(before.as_ref(), &after),
+                (before, after) = self.identity.changed() => {
+                    if self.until_swapped {
+                        return Err(other_cluster(before.as_ref(), &after));
+                    }
+                    self.swapped(before.as_ref(), &after);
+                }
                 // One after the other: a listing that each wish began anew would never end, and one that began before a
                 // wish was taken does not answer it.
                 wish = self.control.resync_requested(), if self.wish.is_none() => self.grant(wish),
@@ -156,7 +174,7 @@ impl Session {
             }
             self.tell();
             if !self.batch.is_empty() {
-                return std::mem::take(&mut self.batch);
+                return Ok(std::mem::take(&mut self.batch));
             }
         }
     }
@@ -614,6 +632,20 @@ impl Session {
             self.batch.push(Event::Confirmed(scope));
         }
     }
+}
+
+fn other_cluster(before: Option<&Str>, after: &Str) -> RegistryError {
+    let text = match before {
+        Some(before) => format!(
+            "another cluster is behind the address now: found {after:?} as the uid of the namespace kube-system, expected \
+             {before:?}"
+        ),
+        None => format!(
+            "the server was in trouble before it was known which cluster it is: found {after:?} as the uid of the namespace \
+             kube-system"
+        ),
+    };
+    RegistryError::new(ErrorKind::Unavailable, text)
 }
 
 /// What is known next of where exports or imports are, where there may be such.

@@ -207,7 +207,8 @@ fn to_mend(error: RegistryError, what: &str) -> RegistryError {
     RegistryError::new(ErrorKind::Denied, text).with_source(error)
 }
 
-/// A watch that ends with an error once the cluster says that it has another id than this one.
+/// A watch that ends with an error once the cluster says that it has another id than this one. Another cluster behind the
+/// same address is for the watch itself to notice: it looks at that more often.
 pub(crate) fn followed(watch: EventStream, cluster: Cluster, id: String) -> EventStream {
     let change = changed(id, move || {
         let cluster = cluster.clone();

@@ -51,7 +51,8 @@ impl McsRegistry {
     ///
     /// Only where there is no ClusterProperty the uid counts: where it may not be read the watch does not begin, since the
     /// id would change with rights. Where services of the cluster are known, the property has to be absent for ten seconds.
-    /// A watch looks at the id every few minutes, and begins anew where it is another one for as long.
+    /// A watch looks at the id every few minutes, and begins anew where it is another one for as long; or once another
+    /// cluster is behind the address, which it sees within half a minute.
     pub fn exports(cluster: Cluster, id: Option<String>, settings: McsSettings) -> Self {
         let view = View::Exports(McsApi {
             groups: settings.groups.clone(),
@@ -106,11 +107,11 @@ impl ServiceRegistry for McsRegistry {
             return Ok(self.cluster.watch(&self.view, "", control));
         }
         let id = identity::settled_id(&self.cluster, self.id.as_deref(), &control).await?;
-        let watch = self.cluster.watch(&self.view, &id, control);
-        Ok(match self.id {
-            Some(_) => watch,
-            None => identity::followed(watch, self.cluster.clone(), id),
-        })
+        if self.id.is_some() {
+            return Ok(self.cluster.watch(&self.view, &id, control));
+        }
+        let watch = self.cluster.watch_until_swapped(&self.view, &id, control);
+        Ok(identity::followed(watch, self.cluster.clone(), id))
     }
 
     async fn probe(&self) -> Result<(), RegistryError> {

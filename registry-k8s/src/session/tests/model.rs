@@ -237,7 +237,7 @@ pub(super) struct Run {
     view: View,
     pub(super) cluster: Cluster,
     pub(super) control: Control,
-    session: Session,
+    pub(super) session: Session,
     pub(super) reader: Reader,
     /// All that was told.
     pub(super) told: Vec<Event>,
@@ -269,6 +269,7 @@ impl Run {
             let Ok(batch) = batch else {
                 return;
             };
+            let batch = batch.expect("no end");
             assert!(!batch.is_empty(), "at least one thing");
             for event in &batch {
                 self.reader.take(event);

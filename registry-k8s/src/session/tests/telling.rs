@@ -2,7 +2,7 @@
 
 use registry_core::{Event, Resync, Scope};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::model::{Ill, Mode, Run, begin, begin_with_most, ill, plain, secs, slice, steady};
 
@@ -37,6 +37,35 @@ async fn the_first_word_is_the_beginning_of_the_whole_and_each_service_is_told_o
         .iter()
         .filter(|event| matches!(event, Event::Apply { .. }));
     assert_eq!(applied.count(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_cluster_behind_the_address_is_the_end_where_its_name_rests_on_it() {
+    for ends in [false, true] {
+        let mut run = begin(Mode::All, true, true, vec![10_000]);
+        if ends {
+            run.session = run.session.until_swapped();
+        }
+        run.pass(60).await;
+        {
+            let mut state = run.cluster.lock();
+            state.wipe(|_| true);
+            state.cut();
+        }
+        let swapped = timeout(secs(40), async {
+            loop {
+                if let Err(error) = run.session.next_batch().await {
+                    return error.to_string();
+                }
+            }
+        });
+        let swapped = swapped.await;
+        assert_eq!(swapped.is_ok(), ends, "{swapped:?}");
+        if let Ok(error) = swapped {
+            assert!(error.contains("found \"life-1\""), "{error}");
+            assert!(error.contains("expected \"life-0\""), "{error}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
