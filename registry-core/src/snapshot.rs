@@ -1,6 +1,6 @@
 //! The published picture: every service of every registry, immutable, structurally shared with the one before it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -162,24 +162,32 @@ impl Snapshot {
     /// What each registry says by itself of a hostname, whether it is served or a policy of the merge leaves it out, in
     /// order of precedence. Each is what [`get`](Self::get) finds as `hostname@registry`.
     pub fn claims(&self, hostname: &str) -> impl Iterator<Item = (&RegistryId, &Arc<Service>)> {
-        let hostname = normalised(hostname).into_owned();
+        let hostname = normalised(hostname);
+        // Where only one registry has the hostname, the service is that registry's alone.
+        let alone = self.services.get(&hostname);
+        let alone = alone.filter(|service| service.sources().len() == 1);
+        let mut name = format!("{hostname}@");
+        let stem = name.len();
         self.registries.iter().filter_map(move |registry| {
-            let claim = self.get(&format!("{hostname}@{}", registry.id))?;
+            name.truncate(stem);
+            name.push_str(registry.id.as_str());
+            let claim = match self.qualified.get(&name) {
+                Some(qualified) => &qualified.0.1,
+                None => alone.filter(|service| service.sources()[0].registry == registry.id)?,
+            };
             Some((&registry.id, claim))
         })
     }
 
     /// As [`claims`](Self::claims), of all hostnames: each is a service as one registry has it, in no particular order.
     pub fn all_claims(&self) -> impl Iterator<Item = &Arc<Service>> {
-        let alone = |service: &&Arc<Service>| match service.sources() {
-            [one] => {
-                let name = format!("{}@{}", service.hostname(), one.registry);
-                self.qualified.get(&name).is_none()
-            }
-            _ => false,
+        let several = || self.qualified.iter().map(|claim| &claim.0.1);
+        // Of a hostname that several registries claim, what each of them says is there under a name of its own.
+        let claimed: HashSet<&Str> = several().map(|claim| claim.hostname()).collect();
+        let alone = move |service: &&Arc<Service>| {
+            service.sources().len() == 1 && !claimed.contains(service.hostname())
         };
-        let several = self.qualified.iter().map(|claim| &claim.0.1);
-        several.chain(self.services.iter().filter(alone))
+        several().chain(self.services.iter().filter(alone))
     }
 
     /// The hostnames that registries [claim](Self::claims) and that are not served, because a policy of the merge lets

@@ -43,6 +43,7 @@
 mod build;
 mod config;
 mod error;
+mod exports;
 mod identity;
 mod import;
 mod policy;
@@ -52,7 +53,8 @@ mod status;
 pub use build::Registries;
 pub use config::{ClusterConfig, McsConfig, Mode};
 pub use error::Error;
+pub use exports::{Exported, Standing, exported, exports};
 pub use import::{ImportPort, ImportSpec, ImportType, import_spec};
 pub use policy::ClusterSet;
 pub use registry::{McsRegistry, McsSettings};
-pub use status::{Condition, Export, ExportStatus, Truth, exported, exports, statuses};
+pub use status::{Condition, Export, ExportStatus, Truth, statuses};

@@ -1,10 +1,6 @@
 //! What the status of a ServiceExport says, as data: a controller may write it, an operator may read it.
 
-use std::collections::BTreeSet;
-
-use registry_core::{
-    Conflict, ConflictField, RegistryId, Service, ServiceMeta, ServiceSource, Snapshot, Str, short,
-};
+use registry_core::{Conflict, ConflictField, RegistryId, ServiceMeta, ServiceSource, Str, short};
 use registry_k8s::{NO_SERVICE, VALID};
 
 use crate::policy;
@@ -113,54 +109,6 @@ pub fn statuses(
     exports.iter().map(status).collect()
 }
 
-/// The conditions of all exports of the service with that hostname, in the order of precedence; empty where no cluster
-/// exports it.
-///
-/// ```
-/// # let snapshot = registry_core::Snapshot::default();
-/// for export in registry_mcs::exports(&snapshot, "web.shop.svc.clusterset.local") {
-///     let [valid, _, conflict] = &export.conditions;
-///     println!("{} {} {}", export.cluster, valid.reason, conflict.reason);
-/// }
-/// ```
-pub fn exports(snapshot: &Snapshot, hostname: &str) -> Vec<ExportStatus> {
-    let claims: Vec<(&RegistryId, &Service)> = snapshot
-        .claims(hostname)
-        .map(|(registry, claim)| (registry, &**claim))
-        .collect();
-    let metas = claims.iter().flat_map(|(registry, claim)| {
-        claim
-            .sources()
-            .iter()
-            .map(move |source| (*registry, &*source.meta))
-    });
-    let mut exports: Vec<Export<'_>> = metas
-        .filter(|(_, meta)| policy::is_export(meta))
-        .map(|(registry, meta)| Export { registry, meta })
-        .collect();
-    exports.sort_by(|a, b| policy::older((a.registry, a.meta), (b.registry, b.meta)));
-    let merged = claims.first().and_then(|(_, claim)| {
-        let service = snapshot.get(claim.hostname())?;
-        (service.hostname() == claim.hostname()).then_some(service)
-    });
-    match merged {
-        Some(service) => statuses(&exports, service.sources(), service.conflicts()),
-        None => statuses(&exports, &[], &[]),
-    }
-}
-
-/// The hostnames of all services that clusters export, served or not, in alphabetical order.
-pub fn exported(snapshot: &Snapshot) -> BTreeSet<&Str> {
-    let claims = snapshot.all_claims();
-    let exports = claims.filter(|claim| {
-        claim
-            .sources()
-            .iter()
-            .any(|source| policy::is_export(&source.meta))
-    });
-    exports.map(|claim| claim.hostname()).collect()
-}
-
 fn condition(kind: &'static str, status: Truth, reason: &str, message: &str) -> Condition {
     Condition {
         kind,
@@ -196,7 +144,7 @@ fn valid(meta: &ServiceMeta) -> Condition {
 
 /// Which part an export has in the merged service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     /// It takes part.
     Taken,
     /// The hostname is another service's, which may not be merged.
@@ -210,7 +158,7 @@ enum Part {
 }
 
 impl Part {
-    fn of(export: &Export<'_>, sources: &[ServiceSource], conflicts: &[Conflict]) -> Self {
+    pub(crate) fn of(export: &Export<'_>, sources: &[ServiceSource], conflicts: &[Conflict]) -> Self {
         let is_it = |source: &ServiceSource| {
             source.registry == *export.registry && source.meta.id() == export.meta.id()
         };

@@ -1,27 +1,22 @@
 //! `/v1/exports`: what clusters export to their clustersets, and what became of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use registry_core::{RegistryId, Snapshot, Str};
-use registry_mcs::{Condition, ExportStatus};
+use registry_mcs::{Condition, ExportStatus, Exported};
 use serde::Serialize;
 
 use super::Api;
 use super::json::Text;
 use super::problem::Problem;
-use super::query::{self, Selection};
+use super::query;
 use super::registries::answer;
 
 /// The kind of registries that tell of exports. What comes from another daemon says so as well, and was merged there.
 const KIND: &str = "mcs";
-
-/// All exports of one service, in order of precedence.
-pub(super) struct Exported {
-    pub(super) hostname: Str,
-    pub(super) exports: Vec<ExportStatus>,
-}
 
 /// `GET /v1/exports`: the conditions of each export, by service.
 pub(super) async fn list(
@@ -33,45 +28,64 @@ pub(super) async fn list(
         revision: u64,
         ready: bool,
         services: Vec<ExportedView<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<&'a str>,
     }
 
     let query = query::exports(query.as_deref())?;
     // Asked before the snapshot is taken: readiness speaks of what is published already.
     let ready = api.discovery.readiness().ready;
     let snapshot = api.discovery.snapshot();
-    let exported = select(&snapshot, &query.selection);
+    let registries = telling(&snapshot);
+    // Most daemons have none, and claims may be many.
+    let mut exported = match registries.is_empty() {
+        true => Vec::new(),
+        false => Exported::all(&snapshot),
+    };
+    if let Some(after) = &query.after {
+        let start = exported.partition_point(|service| service.hostname().as_str() <= after.as_str());
+        exported.drain(..start);
+    }
+    let selection = &query.selection;
+    exported.retain(|service| {
+        let mut exports = service.exports().iter();
+        selection.may_match(service.hostname())
+            && exports.any(|export| {
+                registries.contains(export.registry)
+                    && selection.of_registry(export.registry)
+                    && selection.in_namespace(export.meta.namespace())
+            })
+    });
+    let limit = query.limit.unwrap_or(usize::MAX);
+    let more = exported.len() > limit;
+    exported.truncate(limit);
+    // Messages are made of what is shown alone.
+    let shown: Vec<(&Str, Vec<ExportStatus>)> = exported
+        .iter()
+        .map(|service| {
+            let mut exports = service.statuses();
+            exports.retain(|export| {
+                registries.contains(&export.registry) && selection.of_registry(&export.registry)
+            });
+            (service.hostname(), exports)
+        })
+        .collect();
     Ok(answer(&All {
         revision: snapshot.revision(),
         ready,
-        services: exported.iter().map(ExportedView::of).collect(),
+        services: shown.iter().map(ExportedView::of).collect(),
+        next: shown
+            .last()
+            .filter(|_| more)
+            .map(|(hostname, _)| hostname.as_str()),
     }))
 }
 
-/// The exports that are wanted, in the order of hostnames, also of services that are not served because none of their
-/// exports can be.
-pub(super) fn select(snapshot: &Snapshot, selection: &Selection) -> Vec<Exported> {
+/// The registries that tell of exports themselves.
+pub(super) fn telling(snapshot: &Snapshot) -> HashSet<&RegistryId> {
     let registries = snapshot.registries().iter();
     let telling = registries.filter(|registry| registry.kind() == KIND);
-    let telling: Vec<&RegistryId> = telling.map(|registry| registry.id()).collect();
-    if telling.is_empty() {
-        return Vec::new();
-    }
-    let hostnames = registry_mcs::exported(snapshot).into_iter();
-    let wanted = hostnames.filter(|hostname| selection.may_match(hostname));
-    let exported = wanted.filter_map(|hostname| {
-        let mut claims = snapshot.claims(hostname);
-        if !claims.any(|(_, claim)| selection.in_namespace(claim.namespace())) {
-            return None;
-        }
-        let mut exports = registry_mcs::exports(snapshot, hostname);
-        exports
-            .retain(|export| telling.contains(&&export.registry) && selection.of_registry(&export.registry));
-        (!exports.is_empty()).then(|| Exported {
-            hostname: hostname.clone(),
-            exports,
-        })
-    });
-    exported.collect()
+    telling.map(|registry| registry.id()).collect()
 }
 
 #[derive(Serialize)]
@@ -98,10 +112,10 @@ struct ConditionView<'a> {
 }
 
 impl<'a> ExportedView<'a> {
-    fn of(exported: &'a Exported) -> Self {
+    fn of((hostname, exports): &'a (&Str, Vec<ExportStatus>)) -> Self {
         Self {
-            hostname: &exported.hostname,
-            exports: exported.exports.iter().map(ExportView::of).collect(),
+            hostname,
+            exports: exports.iter().map(ExportView::of).collect(),
         }
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn list(query: Option<&str>) -> Result<Query, Problem> {
 /// Reads the parameters of a list of exports.
 #[cfg(feature = "mcs")]
 pub(super) fn exports(query: Option<&str>) -> Result<Query, Problem> {
-    parse(query, &["host", "registry", "namespace"])
+    parse(query, &["host", "registry", "namespace", "limit", "after"])
 }
 
 /// Reads the parameters of a watch.

@@ -1,45 +1,49 @@
 //! Metrics of clustersets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use registry_core::Snapshot;
-use registry_mcs::{ExportStatus, Truth};
+use registry_mcs::{Exported, Standing};
 
 use super::gauge;
 use crate::http::exports;
-use crate::http::query::Selection;
 
 /// What may be said of an export, the worst first. Every registry has all of them, so that none is missing where it is 0.
-const STATES: [&str; 3] = ["invalid", "conflict", "fine"];
+const STANDINGS: [(Standing, &str); 4] = [
+    (Standing::Invalid, "invalid"),
+    (Standing::LeftOut, "left_out"),
+    (Standing::Conflict, "conflict"),
+    (Standing::Fine, "fine"),
+];
 
 pub(super) fn encode(snapshot: &Snapshot, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let exported = exports::select(snapshot, &Selection::default());
-    if exported.is_empty() {
+    let telling = exports::telling(snapshot);
+    if telling.is_empty() {
         return Ok(());
     }
-    let mut counts = BTreeMap::<&str, [u64; STATES.len()]>::new();
-    for export in exported.iter().flat_map(|service| &service.exports) {
-        counts.entry(export.registry.as_str()).or_default()[state(export)] += 1;
+    let mut counts = BTreeMap::<&str, HashMap<Standing, u64>>::new();
+    for service in &Exported::all(snapshot) {
+        let exports = service.exports().iter();
+        for export in exports.filter(|export| telling.contains(export.registry)) {
+            let of_registry = counts.entry(export.registry.as_str()).or_default();
+            *of_registry.entry(service.standing(export)).or_default() += 1;
+        }
     }
-    let help = "Exports of a cluster to its clusterset: invalid ones are not served, in a conflict others may have won.";
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let help = "Exports of a cluster to its clusterset: invalid ones are not served, others may be left out by a policy or lose \
+                in a conflict.";
     let mut family = encoder.encode_descriptor("registryd_exports", help, None, MetricType::Gauge)?;
     for (registry, counts) in counts {
-        for (state, count) in STATES.iter().zip(counts) {
+        for (standing, state) in STANDINGS {
             let labels = [("registry", registry), ("state", state)];
+            let count = counts.get(&standing).copied().unwrap_or_default();
             family.encode_family(&labels)?.encode_gauge(&gauge(count))?;
         }
     }
     Ok(())
-}
-
-fn state(export: &ExportStatus) -> usize {
-    let [valid, _, conflict] = &export.conditions;
-    match (valid.status, conflict.status) {
-        (Truth::False, _) => 0,
-        (_, Truth::True) => 1,
-        _ => 2,
-    }
 }

@@ -169,7 +169,28 @@ async fn exports_are_filtered_by_host_registry_and_namespace() {
     }
     let wrong = get(daemon.at, "/v1/exports?hosts=web").await;
     assert_eq!(wrong.status, 400);
-    assert_eq!(wrong.json()["known"], json!(["host", "registry", "namespace"]));
+    assert_eq!(
+        wrong.json()["known"],
+        json!(["host", "registry", "namespace", "limit", "after"])
+    );
+}
+
+#[tokio::test]
+async fn exports_are_paged_as_services_are() {
+    let daemon = clusterset().await;
+    let (db, web) = ("db.shop.svc.clusterset.local", "web.shop.svc.clusterset.local");
+    for (query, hostnames, next) in [
+        ("?limit=1", vec![db], Some(db)),
+        ("?limit=1&after=DB.shop.svc.clusterset.local", vec![web], None),
+        ("?limit=2", vec![db, web], None),
+        ("?limit=1&host=web.*", vec![web], None),
+        ("?after=web.shop.svc.clusterset.local", vec![], None),
+    ] {
+        let page = exports(&daemon, query).await;
+        let summary = summary(&page);
+        let found: Vec<&str> = summary.iter().map(|(hostname, _)| hostname.as_str()).collect();
+        assert_eq!((found, page["next"].as_str()), (hostnames, next), "{query}");
+    }
 }
 
 #[tokio::test]
