@@ -186,7 +186,6 @@ async fn former_rules_end_when_nobody_leaves_any_more() {
     let successor = format!("  - {{ name: dc1, consul: {{ address: \"{NOBODY}\" }} }}\n");
     let after = config(&format!("{shared}{successor}")).replace("15s", "1s");
     daemon.reload(&after).await;
-    daemon.gone("payments.c").await;
     daemon
         .wait("endpoints of both", async || {
             let service = daemon.service("payments.mesh").await;
