@@ -118,6 +118,12 @@ pub trait ServiceRegistry: Send + Sync + 'static {
     ///
     /// Where it cannot, saying what to mend.
     async fn probe(&self) -> Result<(), RegistryError>;
+
+    /// What somebody who sets it up should know although [`probe`](Self::probe) finds nothing wrong: such as that there
+    /// is nothing to read yet, where something else has to be installed first. Asked for after a probe.
+    async fn remark(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A wish for complete knowledge of a scope.

@@ -131,8 +131,8 @@ impl Cluster {
 
     /// Whether all may be listed that a watch of this view needs.
     ///
-    /// A cluster that serves none of the groups of the view passes, with a warning in the log: there is nothing to read yet,
-    /// and a watch goes on to ask.
+    /// A cluster that serves none of the groups of the view passes: there is nothing to read yet, and a watch goes on to ask.
+    /// [`lacks`](Self::lacks) tells of it.
     ///
     /// # Errors
     ///
@@ -144,13 +144,6 @@ impl Cluster {
             Some(wanted) => {
                 let found = offered::find(&server, None, &wanted, None, self.config.request_timeout).await;
                 let api = found.map_err(|refusal| refusal.error)?;
-                if api.is_none() {
-                    let (plural, groups) = (wanted.plural, wanted.groups.join(", "));
-                    tracing::warn!(
-                        target = self.target(),
-                        "the cluster serves no {plural} in {groups}"
-                    );
-                }
                 api.map(|api| (api.path(), wanted.plural, None))
             }
         };
@@ -192,6 +185,24 @@ impl Cluster {
     }
 
     /// Reads one page: the head alone would say of a proxy in between that all is well.
+    /// What this view reads and the cluster does not serve, in a sentence; `None` where it serves everything.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster cannot be asked.
+    pub async fn lacks(&self, view: &View) -> Result<Option<String>, RegistryError> {
+        let Some(wanted) = view.wanted(&self.config) else {
+            return Ok(None);
+        };
+        let server = Lease::new(self.server.clone());
+        let found = offered::find(&server, None, &wanted, None, self.config.request_timeout).await;
+        let found = found.map_err(|refusal| refusal.error)?;
+        Ok(found.is_none().then(|| {
+            let (plural, groups) = (wanted.plural, wanted.groups.join(", "));
+            format!("the cluster serves no {plural} in {groups}: there are none until their definition is installed")
+        }))
+    }
+
     async fn probe_list(&self, server: &Lease, list: &Resource) -> Result<(), RegistryError> {
         let path = watch::first(list);
         let asked = format!("GET {}{path}", server.base());

@@ -122,4 +122,9 @@ impl ServiceRegistry for McsRegistry {
         }
         Ok(())
     }
+
+    async fn remark(&self) -> Option<String> {
+        // Why it cannot be asked is what a probe tells.
+        self.cluster.lacks(&self.view).await.ok().flatten()
+    }
 }

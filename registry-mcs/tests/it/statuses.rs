@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use registry_core::{Conflict, ConflictField, Exclusive, Health, Labels, Snapshot, Transport, Union};
 use registry_k8s::{INVALID_SERVICE_TYPE, NO_SERVICE};
-use registry_mcs::{ImportType, exported, exports, import_spec, statuses};
+use registry_mcs::{Exported, ImportType, Standing, Truth, exported, exports, import_spec, statuses};
 
 use crate::clusterset::{Clusters, Export, WEB, conditions, id};
 
@@ -412,4 +412,51 @@ fn an_import_of_a_headless_service_has_its_ports_in_slices() {
         (import.session_affinity, import.session_affinity_timeout),
         ("None", None)
     );
+}
+
+#[test]
+fn how_an_export_stands_is_what_its_conditions_come_to() {
+    let at_odds = Export {
+        labels: vec![("team", "b")],
+        ..Export::at(300)
+    };
+    for (members, expected) in [
+        (
+            vec![("a", Export::at(100)), ("b", Export::at(200))],
+            vec![Standing::Fine, Standing::Fine],
+        ),
+        (
+            vec![
+                ("a", Export::at(100)),
+                ("b", at_odds),
+                ("c", Export::invalid(50, NO_SERVICE)),
+            ],
+            vec![Standing::Invalid, Standing::Conflict, Standing::Conflict],
+        ),
+        (
+            vec![("a", Export::invalid(50, INVALID_SERVICE_TYPE))],
+            vec![Standing::Invalid],
+        ),
+    ] {
+        let clusters = merged(&members);
+        let all = Exported::all(&clusters.snapshot);
+        let [web] = &*all else {
+            panic!("{all:?}");
+        };
+        assert_eq!(web.hostname(), WEB);
+        assert_eq!(web.statuses(), exports(&clusters.snapshot, WEB));
+        let standings: Vec<Standing> = web.exports().iter().map(|export| web.standing(export)).collect();
+        assert_eq!(standings, expected);
+        let told = web.statuses().into_iter().map(|status| {
+            let [valid, ready, conflict] = status.conditions.map(|condition| condition.status);
+            match (valid, ready, conflict) {
+                (Truth::False, ..) => Standing::Invalid,
+                (_, Truth::False, _) => Standing::LeftOut,
+                (.., Truth::True) => Standing::Conflict,
+                _ => Standing::Fine,
+            }
+        });
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+    assert!(Exported::all(&Snapshot::default()).is_empty());
 }

@@ -50,6 +50,11 @@ pub(super) async fn check(source: &Source, offline: bool, output: Output) -> Res
     let failed = results
         .iter()
         .any(|result| result["required"] == true && result["reachable"] == false);
+    for result in &results {
+        if let (Some(name), Some(remark)) = (result["name"].as_str(), result["remark"].as_str()) {
+            warn(&format!("warning: registry {name}: {remark}"));
+        }
+    }
     print_as(output, &json!({ "registries": results }), results_table)?;
     if failed {
         return Err(Error::Unreachable);
@@ -143,12 +148,17 @@ async fn probe(name: &str, required: bool, backend: &dyn ServiceRegistry) -> Val
         Ok(Err(error)) => Some(error.report()),
         Err(_) => Some(format!("no answer within {} s", PROBE.as_secs())),
     };
+    let remark = match problem {
+        None => tokio::time::timeout(PROBE, backend.remark()).await.ok().flatten(),
+        Some(_) => None,
+    };
     json!({
         "name": name,
         "kind": backend.kind(),
         "required": required,
         "reachable": problem.is_none(),
         "problem": problem,
+        "remark": remark,
     })
 }
 
@@ -192,6 +202,19 @@ fn shared_defaults(backends: &[(&RegistryConfig, Built)]) -> Vec<String> {
         }
         let names = by_template.entry(built.registry.default_hostname()).or_default();
         names.push(registry.id().as_str());
+    }
+    for (template, names) in &by_template {
+        let set = |registry: &RegistryConfig| registry.template().is_some_and(|set| set.as_str() == template);
+        let setting = backends.iter().filter(|(registry, _)| set(registry));
+        let setting: Vec<&str> = setting.map(|(registry, _)| registry.id().as_str()).collect();
+        for name in names.iter().filter(|_| !setting.is_empty()) {
+            warnings.push(format!(
+                "registry {name} relies on the default hostname {template:?}, which is that of {} as well: where they have \
+                 services of the same name these are not merged, and the first owns the name; set `hostname` in {name} to \
+                 merge or to separate them",
+                setting.join(", ")
+            ));
+        }
     }
     by_template.retain(|_, names| names.len() > 1);
     warnings.extend(by_template.into_iter().map(|(template, names)| {

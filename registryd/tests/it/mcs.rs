@@ -131,3 +131,32 @@ fn check_asks_each_cluster_and_expects_their_services_to_merge() {
     }
     assert!(!errors(&checked).contains("warning"), "{}", errors(&checked));
 }
+
+#[test]
+fn check_warns_of_imports_that_are_called_as_exports_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::write(path.join("all.yaml"), KUBECONFIG).unwrap();
+    std::fs::write(path.join("vms.yaml"), SERVICES).unwrap();
+    let warnings = |import: &str| {
+        let registries = format!("{}{import}", entry(&["a"], ""));
+        std::fs::write(path.join("registryd.yaml"), config(&registries)).unwrap();
+        let checked = output(path, &["check", "--offline", "--config", "registryd.yaml"]);
+        assert_eq!(checked.status.code(), Some(0), "{}", errors(&checked));
+        errors(&checked)
+    };
+    let import = "  - name: imported\n    mcs: { import: { kubeconfig: all.yaml, context: b } }\n";
+    let warned = warnings(import);
+    let expected = "warning: registry imported relies on the default hostname \"{name}.{namespace}.svc.clusterset.local\", \
+                    which is that of set as well";
+    assert!(warned.contains(expected), "{warned}");
+    for fine in [
+        import.replace("import: {", "domain: other.local, import: {"),
+        import.replace(
+            "    mcs:",
+            "    hostname: \"{name}.{namespace}.imported\"\n    mcs:",
+        ),
+    ] {
+        assert_eq!(warnings(&fine), "", "{fine}");
+    }
+}

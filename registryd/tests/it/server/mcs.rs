@@ -119,6 +119,101 @@ async fn the_rights_that_are_printed_suffice_for_exports() {
 }
 
 #[tokio::test]
+async fn clusters_that_leave_are_a_clusterset_to_the_end() {
+    let clusters = Clusterset::start(2).await.unwrap();
+    for (cluster, port) in clusters.iter().zip([80, 81]) {
+        let api = cluster.api();
+        api.namespace("shop").await.unwrap();
+        let ports = json!([{ "name": "http", "port": port }]);
+        api.service("shop", "web", &json!({ "ports": ports }))
+            .await
+            .unwrap();
+        let slice = json!({
+            "endpoints": [{ "addresses": [format!("10.0.0.{port}")], "conditions": { "ready": true } }],
+            "ports": [{ "name": "http", "port": 8080 }],
+        });
+        api.endpoint_slice("shop", "web-1", "web", &slice).await.unwrap();
+        api.service_export("shop", "web", &json!({})).await.unwrap();
+    }
+    let config = |registries: &str| {
+        format!("http: {{ listen: \"127.0.0.1:0\" }}\nstart_deadline: 10m\nregistries:\n{registries}")
+    };
+    let both = config(
+        "  - name: set
+    mcs:
+      kubernetes: { nodes: false }
+      clusters:
+        - { name: a, kubeconfig: a.yaml, cluster: a }
+        - { name: b, kubeconfig: b.yaml, cluster: b }
+",
+    );
+    let kubeconfigs = [&clusters[0], &clusters[1]].map(|cluster| {
+        for resource in ["services", "endpointslices", "serviceexports", "namespaces"] {
+            cluster.allow(USER, "*", resource).unwrap();
+        }
+        std::fs::read_to_string(cluster.kubeconfig(USER).unwrap()).unwrap()
+    });
+    let daemon = Daemon::start(&[
+        ("registryd.yaml", both.as_str()),
+        ("a.yaml", &kubeconfigs[0]),
+        ("b.yaml", &kubeconfigs[1]),
+    ])
+    .await;
+    // One port of two numbers: the younger export lost it, and its endpoint.
+    let name = "web.shop.svc.clusterset.local";
+    let before = daemon
+        .wait("both exports", async || {
+            let service = daemon.service(name).await;
+            (service["sources"].as_array()?.len() == 2).then_some(service)
+        })
+        .await;
+    assert_eq!(before["endpoints"].as_array().map(Vec::len), Some(1), "{before}");
+
+    // Nobody knows the successor for as long as anything takes.
+    let successor = config("  - { name: dc1, consul: { address: \"http://127.0.0.1:1\" } }\n");
+    daemon.reload(&successor).await;
+    let leaving = daemon.service(name).await;
+    assert_eq!(leaving["revision"], before["revision"], "{leaving}");
+    assert_eq!(leaving["conflicts"], before["conflicts"], "{leaving}");
+}
+
+#[tokio::test]
+async fn check_warns_of_definitions_that_are_absent() {
+    let kubernetes = Kubernetes::builder().start().await.unwrap();
+    let kubeconfig = std::fs::read_to_string(kubernetes.kubeconfig(USER).unwrap()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let config = "registries:
+  - { name: set, mcs: { clusters: [{ name: a, kubeconfig: eu.yaml, cluster: eu }] } }
+  - { name: imported, hostname: \"{name}.{namespace}.imported\", mcs: { import: { kubeconfig: eu.yaml } } }
+";
+    for (name, text) in [("registryd.yaml", config), ("eu.yaml", &kubeconfig)] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        output(
+            directory.path(),
+            &[arguments, &["--config", "registryd.yaml"]].concat(),
+        )
+    };
+    grant(&kubernetes, &printed(&run(&["rbac", "mcs", "set"])));
+    grant(&kubernetes, &printed(&run(&["rbac", "mcs", "imported"])));
+    let checked = run(&["check"]);
+    assert_eq!(
+        checked.status.code(),
+        Some(0),
+        "{}{}",
+        printed(&checked),
+        errors(&checked)
+    );
+    for warning in [
+        "warning: registry set/a: the cluster serves no serviceexports in multicluster.x-k8s.io",
+        "warning: registry imported: the cluster serves no serviceimports in multicluster.x-k8s.io",
+    ] {
+        assert!(errors(&checked).contains(warning), "{}", errors(&checked));
+    }
+}
+
+#[tokio::test]
 async fn the_rights_that_are_printed_suffice_for_imports() {
     let clusters = member().await;
     let daemon = with_printed_rights(&clusters[0], "import: { kubeconfig: eu.yaml }", "set").await;
