@@ -1,10 +1,15 @@
 //! What a session tells in cases that were got wrong once.
 
-use registry_core::{Event, Resync, Scope};
+use std::collections::BTreeSet;
+
+use registry_core::{Control, Event, PortDefaults, Resync, Scope};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use super::model::{Ill, Mode, Run, begin, begin_with_most, ill, plain, secs, slice, steady};
+use super::cluster::State;
+use super::model::{
+    Ill, Mode, Run, begin, begin_view, begin_with_most, exports, ill, plain, secs, slice, steady,
+};
 
 async fn begun(mode: Mode, streaming: bool, nodes: bool) -> Run {
     let mut run = begin(mode, streaming, nodes, vec![10_000]);
@@ -153,6 +158,41 @@ async fn what_is_too_long_to_be_read_in_a_listing_stays_and_is_said_to_be_unread
     run.pass(1).await;
     assert_eq!(run.reader.picture, run.expected());
     assert!(run.reader.degraded.is_empty());
+}
+
+/// As after a restart: what was known before is not forgotten for a Service that cannot be read.
+#[tokio::test(start_paused = true)]
+async fn an_export_of_a_service_that_cannot_be_read_at_the_first_look_keeps_what_it_had() {
+    for how in [Ill::Field, Ill::Name, Ill::Long] {
+        let [(key, object), ..] = steady("a");
+        let broken = ill(&object, how);
+        let control = Control::new("mcs".parse().unwrap(), PortDefaults::default());
+        let breaking = |state: &mut State| state.put(key.clone(), broken);
+        let mut run = begin_view(
+            &exports(),
+            control,
+            100,
+            Mode::All,
+            true,
+            false,
+            vec![10_000],
+            breaking,
+        );
+        let known = ("a".to_owned(), "steady".to_owned());
+        let had: BTreeSet<String> = ["10.9.9.9".to_owned()].into();
+        run.reader.picture.insert(known.clone(), had.clone());
+        run.pass(1).await;
+        assert!(run.reader.begun, "{how:?}");
+        assert_eq!(run.reader.picture.get(&known), Some(&had), "{how:?}");
+        assert!(!run.reader.degraded.is_empty(), "{how:?}");
+        assert_eq!(run.reader.picture.len(), 6, "{how:?}: all else is told");
+
+        run.cluster.lock().put(key, object);
+        run.wish(Scope::Registry);
+        run.pass(1).await;
+        assert_eq!(run.reader.picture, run.expected(), "{how:?}");
+        assert!(run.reader.degraded.is_empty(), "{how:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
