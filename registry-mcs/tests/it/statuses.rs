@@ -121,6 +121,12 @@ fn who_is_left_out_by_another_policy_is_not_ready_and_has_no_conflicts() {
             "c: Valid Failed (False) NoConflicts",
         ]
     );
+    let all = Exported::all(&clusters.snapshot);
+    let standings = all[0].exports().iter().map(|export| all[0].standing(export));
+    assert_eq!(
+        standings.collect::<Vec<_>>(),
+        [Standing::Invalid, Standing::Fine, Standing::LeftOut]
+    );
     let exports = exports(&clusters.snapshot, WEB);
     let ready = &exports[2].conditions[1].message;
     assert!(ready.contains("policy"), "{ready}");
