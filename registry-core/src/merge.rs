@@ -103,7 +103,7 @@ fn merge_meta(
 ) -> (Arc<ServiceMeta>, Vec<Binding>, Vec<Conflict>) {
     let mut conflicts = Vec::new();
     let claimants: Vec<&Claimant<'_>> = taking_part.iter().map(|(claimant, _)| *claimant).collect();
-    let (ports, bindings) = ports::merge(&claimants, policy.ports(), &mut conflicts);
+    let (ports, bindings) = ports::merge(&claimants, policy, &mut conflicts);
     let winner = claimants[0];
     let metas = || claimants.iter().map(|claimant| claimant.record.meta());
 

@@ -72,4 +72,4 @@ pub use config::{KubernetesConfig, SecretsConfig};
 pub use error::Error;
 pub use fleet::{Fleet, Member, MemberSet, Members};
 pub use registry::KubernetesRegistry;
-pub use view::{ANNOTATION, EXPORT, INVALID_SERVICE_TYPE, McsApi, NO_SERVICE, VALID, View};
+pub use view::{ANNOTATION, APP_PROTOCOL, EXPORT, INVALID_SERVICE_TYPE, McsApi, NO_SERVICE, VALID, View};

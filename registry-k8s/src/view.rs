@@ -17,7 +17,8 @@ pub enum View {
     /// whose Service is missing or of a kind that cannot be exported is a record of
     /// [nothing](registry_core::Resolution::Nothing), which takes part in no merge; [`EXPORT`] says why.
     ///
-    /// Labels are the exported ones; exported annotations are metadata, see [`ANNOTATION`], beside the words of the Service.
+    /// Labels are the exported ones; exported annotations are metadata, see [`ANNOTATION`], beside the words of the Service,
+    /// which has those of its ports under [`APP_PROTOCOL`].
     /// The creation time is that of the export. Endpoints are called `<hostname>.<cluster>`.
     Exports(McsApi),
     /// What the cluster has of its clusterset: its ServiceImports, joined with the slices that were imported for them.
@@ -83,3 +84,7 @@ pub const INVALID_SERVICE_TYPE: &str = "InvalidServiceType";
 
 /// What keys of exported annotations begin with, in a record's metadata.
 pub const ANNOTATION: &str = "annotation:";
+
+/// What keys of application protocols begin with, in an export's metadata; then comes the name of the port. The word is the
+/// Service's own. Ports that declare none have no such key, whatever their names are taken for.
+pub const APP_PROTOCOL: &str = "appProtocol:";

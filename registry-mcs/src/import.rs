@@ -30,7 +30,7 @@ pub struct ImportPort {
     pub name: Str,
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: &'static str,
-    /// What is spoken on it; empty where that is unknown.
+    /// What is spoken on it, as the Service says of the oldest export that has the port; empty where that does not.
     pub app_protocol: Str,
     /// Its number.
     pub port: u16,
@@ -65,8 +65,7 @@ pub struct ImportSpec {
 /// What a ServiceImport of that service says; `None` where no cluster exports it, or what is exported is nothing.
 ///
 /// It is a function of the service alone. What is of one export as a whole is of that with precedence, as in the service
-/// itself. The protocol spoken on a port is in the words of Kubernetes as far as the model keeps them apart:
-/// `kubernetes.io/h2c` for HTTP/2, while a WebSocket is `http`.
+/// itself.
 pub fn import_spec(service: &Service) -> Option<ImportSpec> {
     let sources = service.sources().iter().map(|source| &*source.meta);
     // Where the hostname has another policy than that of clustersets, the first need not be an export.
@@ -80,7 +79,7 @@ pub fn import_spec(service: &Service) -> Option<ImportSpec> {
     };
     let ports = match kind {
         ImportType::Headless => Vec::new(),
-        ImportType::ClusterSetIp => ports(service.ports()),
+        ImportType::ClusterSetIp => ports(service),
     };
     let mut ip_families = policy::common_families(exports.iter().copied());
     if ip_families.is_empty() {
@@ -112,7 +111,8 @@ pub fn import_spec(service: &Service) -> Option<ImportSpec> {
     })
 }
 
-fn ports(ports: &[ServicePort]) -> Vec<ImportPort> {
+fn ports(service: &Service) -> Vec<ImportPort> {
+    let ports = service.ports();
     // Of several ports each needs a name.
     let nameless = |port: &ServicePort| port.implicit && ports.len() == 1;
     let mapped = ports.iter().filter_map(|port| {
@@ -127,12 +127,27 @@ fn ports(ports: &[ServicePort]) -> Vec<ImportPort> {
                 registry_core::Transport::Udp => "UDP",
                 registry_core::Transport::Sctp => "SCTP",
             },
-            app_protocol: match port.app_protocol.as_str() {
-                "http2" => "kubernetes.io/h2c".into(),
-                _ => port.app_protocol.clone(),
-            },
+            app_protocol: app_protocol(service, port),
             port: port.number?,
         })
     });
     mapped.collect()
+}
+
+/// What is spoken on a port of the service, in the words of whoever has it: the first of that number and transport, for
+/// others of that name lost it.
+fn app_protocol(service: &Service, port: &ServicePort) -> Str {
+    let is_that = |held: &&ServicePort| {
+        held.name == port.name && held.number == port.number && held.transport == port.transport
+    };
+    let owner = service
+        .sources()
+        .iter()
+        .find(|source| source.meta.ports().iter().any(|held| is_that(&held)));
+    match owner {
+        Some(owner) if policy::is_export(&owner.meta) => policy::app_protocol(&owner.meta, &port.name).into(),
+        // Others do not use the words of Kubernetes.
+        _ if port.app_protocol.as_str() == "http2" => "kubernetes.io/h2c".into(),
+        _ => port.app_protocol.clone(),
+    }
 }

@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 
 use registry_core::{
     Claimant, Conflict, ConflictField, LabelRule, MergePolicy, PortRule, RegistryId, Resolution, ServiceMeta,
-    SessionAffinity, Str, short,
+    ServicePort, SessionAffinity, Str, short,
 };
-use registry_k8s::{ANNOTATION, EXPORT, INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
+use registry_k8s::{ANNOTATION, APP_PROTOCOL, EXPORT, INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
 
 /// The rules of KEP-1645: namespace sameness, the oldest export wins field by field, ports are united.
 ///
@@ -44,6 +44,11 @@ impl MergePolicy for ClusterSet {
 
     fn ports(&self) -> PortRule {
         PortRule::Strict
+    }
+
+    fn app_protocol<'a>(&self, meta: &'a ServiceMeta, port: &'a ServicePort) -> Option<&'a str> {
+        // What a registry other than a cluster calls a protocol is not in Kubernetes' words.
+        is_export(meta).then(|| app_protocol(meta, &port.name))
     }
 
     fn labels(&self) -> LabelRule {
@@ -268,6 +273,13 @@ pub(crate) fn internal_traffic_policy(meta: &ServiceMeta) -> &str {
         "Cluster"
     };
     raw(meta, "internalTrafficPolicy", word)
+}
+
+/// What an export declares to be spoken on a port, in the words of its Service; empty where it declares nothing.
+pub(crate) fn app_protocol<'a>(meta: &'a ServiceMeta, port: &str) -> &'a str {
+    let mut pairs = meta.metadata().iter();
+    let declared = pairs.find(|(key, _)| key.strip_prefix(APP_PROTOCOL) == Some(port));
+    declared.map_or("", |(_, word)| word)
 }
 
 /// The exported annotations.

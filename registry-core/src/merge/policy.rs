@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::model::{Conflict, RegistryId, ServiceRecord};
+use crate::model::{Conflict, RegistryId, ServiceMeta, ServicePort, ServiceRecord};
 
 /// One registry's claim to a hostname.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,12 @@ pub trait MergePolicy: fmt::Debug + Send + Sync + 'static {
     /// When the ports of two claimants are at odds.
     fn ports(&self) -> PortRule {
         PortRule::default()
+    }
+
+    /// What a claimant says that is spoken on one of its ports, where that is compared; `None` where it has no word on it. The
+    /// port of the service speaks what the first one's does, whatever word that has.
+    fn app_protocol<'a>(&self, _meta: &'a ServiceMeta, port: &'a ServicePort) -> Option<&'a str> {
+        Some(&port.app_protocol)
     }
 
     /// Whose labels the service has.

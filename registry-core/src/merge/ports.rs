@@ -1,6 +1,6 @@
 //! Merging ports: which ports a service has, and which ports of its sources those are.
 
-use super::{Claimant, PortRule, note};
+use super::{Claimant, MergePolicy, PortRule, note};
 use crate::model::{Conflict, ConflictField, RegistryId, Resolution, ServicePort};
 use crate::text::Str;
 
@@ -17,9 +17,10 @@ pub(super) struct Binding {
 /// first says whether the service is headless.
 pub(super) fn merge(
     claimants: &[&Claimant<'_>],
-    rule: PortRule,
+    policy: &dyn MergePolicy,
     conflicts: &mut Vec<Conflict>,
 ) -> (Vec<ServicePort>, Vec<Binding>) {
+    let rule = policy.ports();
     // Who connects by number knows a port by its number: that nobody named it makes no difference then, if it has one.
     let named = |port: &&ServicePort| !port.implicit || (rule == PortRule::Strict && port.number.is_some());
     let headless = |claimant: &&Claimant<'_>| claimant.record.meta().resolution() == Resolution::Headless;
@@ -31,7 +32,7 @@ pub(super) fn merge(
     let mut bindings = vec![Binding::default(); claimants.len()];
     for (claimant, binding) in claimants.iter().zip(&mut bindings) {
         for port in claimant.record.meta().ports().iter().filter(named) {
-            if !merged.add(port, claimant.registry, conflicts) {
+            if !merged.add(port, Owner::of(claimant, port, policy), conflicts) {
                 binding.dropped.push(port.name.clone());
             }
         }
@@ -50,7 +51,7 @@ pub(super) fn merge(
                 bound.transport = only.transport;
                 binding.rename = Some((port.name.clone(), only.name.clone()));
             }
-            if !merged.add(&bound, claimant.registry, conflicts) {
+            if !merged.add(&bound, Owner::of(claimant, port, policy), conflicts) {
                 binding.dropped.push(port.name.clone());
             }
         }
@@ -64,16 +65,34 @@ struct Merged<'a> {
     strict: bool,
     /// Strict, and clients connect to the numbers of the service's ports: those of headless services do not.
     by_number: bool,
-    ports: Vec<(ServicePort, &'a RegistryId)>,
+    ports: Vec<(ServicePort, Owner<'a>)>,
+}
+
+/// Who has a port.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    registry: &'a RegistryId,
+    /// What it says that is spoken on it, where that is compared.
+    app_protocol: Option<&'a str>,
+}
+
+impl<'a> Owner<'a> {
+    fn of(claimant: &Claimant<'a>, port: &'a ServicePort, policy: &dyn MergePolicy) -> Self {
+        Self {
+            registry: claimant.registry,
+            app_protocol: policy.app_protocol(claimant.record.meta(), port),
+        }
+    }
 }
 
 impl<'a> Merged<'a> {
     /// Adds a port, or checks it against the one of its name. False where it does not fit.
-    fn add(&mut self, port: &ServicePort, registry: &'a RegistryId, conflicts: &mut Vec<Conflict>) -> bool {
+    fn add(&mut self, port: &ServicePort, by: Owner<'a>, conflicts: &mut Vec<Conflict>) -> bool {
+        let registry = by.registry;
         let Some(at) = self.ports.iter().position(|(held, _)| held.name == port.name) else {
             let fits = self.number_is_free(port, registry, conflicts);
             if fits {
-                self.ports.push((port.clone(), registry));
+                self.ports.push((port.clone(), by));
             }
             return fits;
         };
@@ -84,7 +103,7 @@ impl<'a> Merged<'a> {
                 conflicts,
                 ConflictField::PortTransport,
                 &port.name,
-                (owner, held.transport.as_str()),
+                (owner.registry, held.transport.as_str()),
                 (registry, port.transport.as_str()),
             );
         }
@@ -94,7 +113,7 @@ impl<'a> Merged<'a> {
                     conflicts,
                     ConflictField::PortNumber,
                     &port.name,
-                    (owner, &ours.to_string()),
+                    (owner.registry, &ours.to_string()),
                     (registry, &theirs.to_string()),
                 );
                 fits &= !self.by_number;
@@ -109,17 +128,21 @@ impl<'a> Merged<'a> {
         }
         let strict = self.strict;
         // A port with neither name nor number says of the service's port only that it is served.
-        let says = !port.app_protocol.is_empty() || (strict && !(port.implicit && port.number.is_none()));
+        let says = strict && !(port.implicit && port.number.is_none());
         let (held, owner) = &mut self.ports[at];
         if !strict && held.app_protocol.is_empty() && fits {
             held.app_protocol = port.app_protocol.clone();
-        } else if says && held.app_protocol != port.app_protocol {
+            owner.app_protocol = by.app_protocol;
+        } else if let (Some(ours), Some(theirs)) = (owner.app_protocol, by.app_protocol)
+            && (says || !theirs.is_empty())
+            && ours != theirs
+        {
             note(
                 conflicts,
                 ConflictField::AppProtocol,
                 &port.name,
-                (owner, &held.app_protocol),
-                (registry, &port.app_protocol),
+                (owner.registry, ours),
+                (registry, theirs),
             );
         }
         fits
@@ -137,14 +160,14 @@ impl<'a> Merged<'a> {
         };
         let taken = self.ports.iter().find(|(held, owner)| {
             let same = held.number == port.number && held.transport == port.transport;
-            same && held.name != port.name && *owner != registry
+            same && held.name != port.name && owner.registry != registry
         });
         if let Some((held, owner)) = taken {
             note(
                 conflicts,
                 ConflictField::PortName,
                 &format!("{number}/{}", port.transport),
-                (owner, &held.name),
+                (owner.registry, &held.name),
                 (registry, &port.name),
             );
         }

@@ -88,6 +88,18 @@ pub(crate) fn of_service(
     mapped
 }
 
+/// What a Service declares to be spoken on its ports, in its own words, by the names of the ports in the model.
+pub(crate) fn declared<'a>(
+    ports: &'a [wire::ServicePort<'_>],
+    defaults: &PortDefaults,
+    interner: &mut Interner,
+) -> Vec<(Str, &'a str)> {
+    let declaring = ports.iter().filter(|port| !port.app_protocol.is_empty());
+    declaring
+        .map(|port| (name(&port.name, defaults, interner), &*port.app_protocol))
+        .collect()
+}
+
 /// The ports of a slice that have a number.
 pub(crate) fn of_slice(
     ports: &[wire::SlicePort<'_>],

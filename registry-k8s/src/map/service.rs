@@ -9,6 +9,7 @@ use registry_core::{
 
 use super::{ports, text};
 use crate::index::{Join, Mapping};
+use crate::view::APP_PROTOCOL;
 use crate::wire;
 
 /// A Service, mapped.
@@ -87,7 +88,7 @@ pub(crate) fn service(service: &wire::Service<'_>, mapping: &Mapping, interner: 
     let meta = ServiceMeta::builder(id)
         .addresses(vips(service, mapping))
         .labels(labels)
-        .metadata(raw(service, is_import, interner))
+        .metadata(raw(service, mapping, interner))
         .variables(variables(mapping, interner))
         .traffic(traffic)
         .created(created(&metadata.creation_timestamp))
@@ -175,8 +176,9 @@ fn vips(service: &wire::Service<'_>, mapping: &Mapping) -> Vec<Vip> {
 }
 
 /// What else is set, in the words of Kubernetes.
-fn raw(service: &wire::Service<'_>, is_import: bool, interner: &mut Interner) -> Labels {
+fn raw(service: &wire::Service<'_>, mapping: &Mapping, interner: &mut Interner) -> Labels {
     let (metadata, spec) = (&service.metadata, &service.spec);
+    let is_import = mapping.join == Join::Imports;
     let list = |texts: &[wire::Text<'_>]| {
         let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
         texts.join(",")
@@ -219,6 +221,13 @@ fn raw(service: &wire::Service<'_>, is_import: bool, interner: &mut Interner) ->
     }
     for (key, value) in shared {
         pairs.push((interner.text(key), interner.text(&value)));
+    }
+    // Others can tell from the ports; only clusters of a clusterset compare what was declared.
+    if mapping.join == Join::Exports {
+        for (port, word) in ports::declared(&spec.ports, &mapping.ports, interner) {
+            let key = interner.text(&format!("{APP_PROTOCOL}{port}"));
+            pairs.push((key, interner.text(word)));
+        }
     }
     pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }

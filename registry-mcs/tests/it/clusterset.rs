@@ -9,7 +9,7 @@ use registry_core::{
     RegistryId, RegistryOptions, Resolution, Scope, ServiceId, ServiceMeta, ServicePort, ServiceRecord,
     ServiceRegistry, SessionAffinity, Snapshot, Timestamp, Traffic, Transport, async_trait,
 };
-use registry_k8s::{ANNOTATION, EXPORT, INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
+use registry_k8s::{ANNOTATION, APP_PROTOCOL, EXPORT, INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
 use registry_mcs::{ClusterSet, ExportStatus, Truth, exports};
 use tokio::time::Instant;
 
@@ -48,6 +48,8 @@ pub(crate) struct Export {
     pub(crate) annotations: Vec<(&'static str, &'static str)>,
     /// A port of number 0 is one with neither a name nor a number, whatever it is called.
     pub(crate) ports: Vec<(&'static str, u16, Transport)>,
+    /// What the Service declares to be spoken on ports; others are taken for what they are called.
+    pub(crate) protocols: Vec<(&'static str, &'static str)>,
     /// The last part of each address, and its health.
     pub(crate) endpoints: Vec<(u8, Health)>,
 }
@@ -66,6 +68,7 @@ impl Export {
             labels: Vec::new(),
             annotations: Vec::new(),
             ports: vec![("http", 80, Transport::Tcp)],
+            protocols: Vec::new(),
             endpoints: vec![(1, Health::Healthy)],
         }
     }
@@ -101,10 +104,14 @@ impl Export {
         for (key, value) in &self.annotations {
             raw.push((format!("{ANNOTATION}{key}"), (*value).to_owned()));
         }
+        for (port, protocol) in &self.protocols {
+            raw.push((format!("{APP_PROTOCOL}{port}"), (*protocol).to_owned()));
+        }
         let ports = self.ports.iter().map(|(name, number, transport)| ServicePort {
             number: Some(*number).filter(|number| *number > 0),
             implicit: *number == 0,
             transport: *transport,
+            app_protocol: (*name).into(),
             ..ServicePort::new(*name)
         });
         let resolution = match (self.word, self.headless) {

@@ -234,8 +234,9 @@ pub(crate) fn import_lines(service: &Service) -> Vec<String> {
     let spec = import_spec(service).unwrap();
     let mut lines = vec![spec.kind.as_str().to_owned()];
     for port in &spec.ports {
-        let protocol = port.protocol.to_lowercase();
-        lines.push(format!("port {} {}/{protocol}", port.name, port.port));
+        let (protocol, spoken) = (port.protocol.to_lowercase(), &port.app_protocol);
+        let line = format!("port {} {}/{protocol} {spoken}", port.name, port.port);
+        lines.push(line.trim_end().to_owned());
     }
     let pairs = |what: &'static str, texts: &Labels| -> Vec<String> {
         let texts = texts.iter();

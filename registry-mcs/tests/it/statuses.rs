@@ -466,3 +466,50 @@ fn how_an_export_stands_is_what_its_conditions_come_to() {
     }
     assert!(Exported::all(&Snapshot::default()).is_empty());
 }
+
+#[test]
+fn what_is_spoken_on_a_port_is_what_its_service_declares_and_not_what_it_is_taken_for() {
+    let declaring = |created, protocol| Export {
+        protocols: vec![("http", protocol)],
+        ..Export::at(created)
+    };
+    let silent = Export::at;
+    let websocket = "kubernetes.io/ws";
+    for (a, b, word, conflict) in [
+        (silent(100), silent(200), "", None),
+        (silent(100), declaring(200, "http"), "", Some("none")),
+        (declaring(100, "http"), silent(200), "http", Some(r#""http""#)),
+        (
+            declaring(100, websocket),
+            declaring(200, websocket),
+            websocket,
+            None,
+        ),
+        (
+            declaring(100, websocket),
+            declaring(200, "http"),
+            websocket,
+            Some(r#""kubernetes.io/ws""#),
+        ),
+    ] {
+        let clusters = merged(&[("b", b), ("a", a)]);
+        let service = clusters.snapshot.get(WEB).unwrap();
+        let import = import_spec(service).unwrap();
+        assert_eq!(import.ports[0].app_protocol, word);
+        assert_eq!(
+            service.ports()[0].app_protocol,
+            "http",
+            "who routes goes on with what it is taken for"
+        );
+        let status = &exports(&clusters.snapshot, WEB)[1].conditions[2];
+        match conflict {
+            None => assert_eq!(status.reason, "NoConflicts"),
+            Some(value) => {
+                let expected =
+                    format!("application protocol of port \"http\". Using {value} from the oldest export");
+                assert_eq!(status.reason, "PortConflict");
+                assert!(status.message.contains(&expected), "{}", status.message);
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@ use registry_core::{Address, Endpoint, Health, Resolution, SessionAffinity};
 use serde_json::{Value, json};
 
 use super::{Change, Cluster, DELAY, Join, Kind, Part, Source, addresses, pod, service, slice};
-use crate::{ANNOTATION, EXPORT, INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
+use crate::{ANNOTATION, APP_PROTOCOL, EXPORT, INVALID_SERVICE_TYPE, NO_SERVICE, VALID};
 
 fn exporting() -> Cluster {
     Cluster::of(Join::Exports, DELAY)
@@ -137,6 +137,49 @@ fn an_export_says_what_it_exports_and_the_service_the_rest() {
         (meta.ports()[0].name.as_str(), meta.ports()[0].number),
         ("http", Some(80))
     );
+}
+
+#[test]
+fn an_export_tells_what_its_service_declares_to_be_spoken_from_what_ports_are_taken_for() {
+    for join in [Join::Services, Join::Exports] {
+        let mut cluster = Cluster::of(join, DELAY);
+        let mut exported = service("web");
+        exported["spec"]["ports"] = json!([
+            { "name": "http", "port": 80 },
+            { "name": "ws", "port": 81, "appProtocol": "kubernetes.io/ws" },
+        ]);
+        cluster.watch(Kind::Service, &exported);
+        cluster.watch(Kind::Export, &export("web"));
+        let record = cluster.record("web");
+        let spoken: Vec<_> = record
+            .meta()
+            .ports()
+            .iter()
+            .map(|port| port.app_protocol.to_string())
+            .collect();
+        assert_eq!(spoken, ["http", "http"]);
+        let declared: Vec<_> = record
+            .meta()
+            .metadata()
+            .iter()
+            .filter_map(|(key, word)| Some((key.strip_prefix(APP_PROTOCOL)?, word.as_str())))
+            .collect();
+        match join {
+            Join::Exports => assert_eq!(declared, [("ws", "kubernetes.io/ws")]),
+            _ => assert!(declared.is_empty(), "{declared:?}"),
+        }
+        // The one port without a name has one in the model, and goes by that.
+        exported["spec"]["ports"] = json!([{ "port": 80, "appProtocol": "h2c" }]);
+        cluster.watch(Kind::Service, &exported);
+        let record = cluster.record("web");
+        let port = &record.meta().ports()[0];
+        let declared = record
+            .meta()
+            .metadata()
+            .get(&format!("{APP_PROTOCOL}{}", port.name));
+        assert_eq!(port.app_protocol, "http2");
+        assert_eq!(declared.map(ToString::to_string).is_some(), join == Join::Exports);
+    }
 }
 
 #[test]

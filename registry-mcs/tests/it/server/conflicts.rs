@@ -175,6 +175,16 @@ fn port_rows() -> Vec<Row> {
             merged: &[WEB[0], "port http 80/tcp http2", WEB[2], WEB[3]],
             conflict: "PortConflict",
         },
+        Row {
+            // What it is taken for is not what it declares.
+            name: "no-protocol",
+            sides: [
+                side(web()),
+                ports(&json!([{ "name": "http", "port": 80, "appProtocol": "http" }])),
+            ],
+            merged: &WEB,
+            conflict: "PortConflict",
+        },
     ]
 }
 
@@ -406,7 +416,7 @@ fn wrong(observer: &Observer, row: &Row, older: usize) -> Option<String> {
     wanted.retain(|line| !IDS.iter().any(|id| line.starts_with(&format!("{id} "))));
     wanted.retain(|line| !(is_headless && line.starts_with("port ")));
     for line in &mut wanted {
-        *line = line.trim_end_matches(" http2").to_owned();
+        *line = line.replace(" http2", " kubernetes.io/h2c");
     }
     if spec != wanted {
         return Some(format!(
