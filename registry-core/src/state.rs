@@ -315,6 +315,10 @@ impl RegistryState {
 
     /// A record of which a part could not be read, with what it had at other addresses.
     fn with_what_it_had(&self, record: ServiceRecord) -> ServiceRecord {
+        if record.is_of_nothing() {
+            // That is a loss, whatever could not be read beside it: to be weighed as one, not hidden by a name without a service.
+            return record;
+        }
         let Some(held) = self.records.get(record.id()).and_then(Entry::delivered) else {
             return record;
         };

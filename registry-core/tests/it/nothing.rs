@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use registry_core::{
-    Event, Exclusive, Fallback, MergePolicy, Pattern, RegistryOptions, Resolution, ServiceId, ServiceMeta,
-    ServiceRecord, Union,
+    ErrorKind, Event, Exclusive, Fallback, MergePolicy, Pattern, RegistryError, RegistryOptions, Resolution,
+    Scope, ServiceId, ServiceMeta, ServiceRecord, Union,
 };
 
 use crate::engine::{World, endpoint, hostname, record};
@@ -159,6 +159,27 @@ async fn what_is_held_back_of_a_service_is_served_beside_the_word_that_it_is_not
     world.list("a", [nothing(ServiceId::named("web"))]);
     assert_eq!(world.lines("web.mesh"), None);
     assert!(world.snapshot.get("web.mesh@a").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_which_a_part_could_not_be_read_is_a_loss_like_any_other() {
+    let mut world = world([service("web", 1, 12)]);
+    let error = Arc::new(RegistryError::new(ErrorKind::Malformed, "a part of it"));
+    let unread = vec![(Scope::Service(ServiceId::named("web")), error)];
+    let scope = Scope::Registry;
+    world.say(
+        "a",
+        vec![
+            Event::Init(scope.clone()),
+            lost(false),
+            Event::InitDone { scope, unread },
+        ],
+    );
+    assert_eq!(
+        counts(&mut world, "web.mesh"),
+        (12, 12),
+        "all is held back, and served"
+    );
 }
 
 #[tokio::test(start_paused = true)]
