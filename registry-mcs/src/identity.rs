@@ -80,25 +80,28 @@ pub(crate) async fn cluster_id(cluster: &Cluster, configured: Option<&str>) -> R
 }
 
 /// The [id of a cluster](cluster_id) for a watch that is to begin. Where services of it are known, under an id that they had,
-/// the absence of the property has to last.
+/// the absence of the property has to last, and so has another id than that of the last watch.
 pub(crate) async fn settled_id(
     cluster: &Cluster,
     configured: Option<&str>,
+    last: Option<&str>,
     control: &Control,
 ) -> Result<String, RegistryError> {
     if configured.is_none() && control.knows_services() {
-        return settled(|| look(cluster)).await;
+        return settled(last, || look(cluster)).await;
     }
     cluster_id(cluster, configured).await
 }
 
-async fn settled<L, F>(look: L) -> Result<String, RegistryError>
+async fn settled<L, F>(last: Option<&str>, look: L) -> Result<String, RegistryError>
 where
     L: Fn() -> F,
     F: Future<Output = Result<Id, RegistryError>>,
 {
-    if let Id::Property(id) = look().await? {
-        return Ok(id);
+    match look().await? {
+        Id::Property(id) if last.is_none_or(|last| last == id) => return Ok(id),
+        Id::Uid(id) if last == Some(&*id) => return Ok(id),
+        Id::Property(_) | Id::Uid(_) => {}
     }
     sleep(CERTAIN).await;
     look().await.map(Id::into_string)

@@ -1,5 +1,6 @@
 //! The registries: exports of a member of a clusterset, or the imports of a cluster.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use registry_core::{Control, EventStream, RegistryError, ServiceRegistry, async_trait};
@@ -43,6 +44,8 @@ pub struct McsRegistry {
     id: Option<String>,
     settings: McsSettings,
     view: View,
+    /// The id that was found for the last watch.
+    last: Mutex<Option<String>>,
 }
 
 impl McsRegistry {
@@ -50,7 +53,8 @@ impl McsRegistry {
     /// ClusterProperty `cluster.clusterset.k8s.io`, else by the uid of its namespace `kube-system`.
     ///
     /// Only where there is no ClusterProperty the uid counts: where it may not be read the watch does not begin, since the
-    /// id would change with rights. Where services of the cluster are known, the property has to be absent for ten seconds.
+    /// id would change with rights. Where services of the cluster are known, the property has to be absent for ten seconds, and so
+    /// long another id than that of the last watch has to be there.
     /// A watch looks at the id every few minutes, and begins anew where it is another one for as long; or once another
     /// cluster is behind the address, which it sees within half a minute.
     pub fn exports(cluster: Cluster, id: Option<String>, settings: McsSettings) -> Self {
@@ -62,6 +66,7 @@ impl McsRegistry {
             id,
             settings,
             view,
+            last: Mutex::default(),
         }
     }
 
@@ -75,8 +80,14 @@ impl McsRegistry {
             id: None,
             settings,
             view,
+            last: Mutex::default(),
         }
     }
+}
+
+/// A value that nobody leaves half-way changed.
+fn lock(last: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+    last.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -106,7 +117,9 @@ impl ServiceRegistry for McsRegistry {
             // Endpoints are in the clusters that their slices name.
             return Ok(self.cluster.watch(&self.view, "", control));
         }
-        let id = identity::settled_id(&self.cluster, self.id.as_deref(), &control).await?;
+        let last = lock(&self.last).clone();
+        let id = identity::settled_id(&self.cluster, self.id.as_deref(), last.as_deref(), &control).await?;
+        *lock(&self.last) = Some(id.clone());
         if self.id.is_some() {
             return Ok(self.cluster.watch(&self.view, &id, control));
         }

@@ -173,22 +173,27 @@ async fn another_id_counts_only_where_a_second_look_agrees() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_property_that_is_absent_for_a_moment_is_looked_for_again() {
+async fn an_id_that_is_another_one_for_a_moment_is_looked_for_again() {
     let property = || Ok(Id::Property("a".to_owned()));
     let uid = || Ok(Id::Uid(UID.to_owned()));
-    for (answers, expected, looks, least) in [
-        (vec![property()], "a", 1, Duration::ZERO),
-        (vec![uid(), property()], "a", 2, CERTAIN),
-        (vec![uid(), uid()], UID, 2, CERTAIN),
+    for (last, answers, expected, looks, least) in [
+        (None, vec![property()], "a", 1, Duration::ZERO),
+        (Some("a"), vec![property()], "a", 1, Duration::ZERO),
+        (Some(UID), vec![uid()], UID, 1, Duration::ZERO),
+        (None, vec![uid(), property()], "a", 2, CERTAIN),
+        (None, vec![uid(), uid()], UID, 2, CERTAIN),
+        // Another one than the last watch had may be there for a moment, too.
+        (Some("b"), vec![property(), property()], "a", 2, CERTAIN),
+        (Some(UID), vec![property(), uid()], UID, 2, CERTAIN),
     ] {
         let answers = Looks::new(&answers);
         let begun = tokio::time::Instant::now();
-        assert_eq!(settled(|| answers.next()).await.unwrap(), expected);
+        assert_eq!(settled(last, || answers.next()).await.unwrap(), expected);
         assert_eq!(answers.looked.load(Ordering::Relaxed), looks);
         assert!(begun.elapsed() >= least && begun.elapsed() < least + CERTAIN);
     }
     let answers = Looks::new(&[uid(), Err(ErrorKind::Unavailable)]);
-    let error = settled(|| answers.next()).await.unwrap_err();
+    let error = settled(None, || answers.next()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
