@@ -184,7 +184,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Reads one page: the head alone would say of a proxy in between that all is well.
     /// What this view reads and the cluster does not serve, in a sentence; `None` where it serves everything.
     ///
     /// # Errors
@@ -203,6 +202,7 @@ impl Cluster {
         }))
     }
 
+    /// Reads one page: the head alone would say of a proxy in between that all is well.
     async fn probe_list(&self, server: &Lease, list: &Resource) -> Result<(), RegistryError> {
         let path = watch::first(list);
         let asked = format!("GET {}{path}", server.base());

@@ -123,9 +123,11 @@ async fn exports_are_read_as_soon_as_there_is_a_definition_of_them_and_in_its_be
     api.service_export("default", "alone", &json!({})).await.unwrap();
     until_addresses(&discovery, "default", "web", &["10.0.0.1:8080"]).await;
     let worth = |name: &str| {
-        let service = support::service(&discovery.snapshot(), "default", name)?;
-        let source = service.sources().first()?;
-        Some(source.meta.metadata().get(EXPORT)?.to_string())
+        // By itself: an export that is worth nothing takes no part in a service.
+        let snapshot = discovery.snapshot();
+        let hostname = format!("{name}.default.svc.cluster.local");
+        let (_, said) = snapshot.claims(&hostname).next()?;
+        Some(said.sources().first()?.meta.metadata().get(EXPORT)?.to_string())
     };
     assert_eq!(worth("web").as_deref(), Some(VALID));
     until("the export without a Service", &discovery, |_| {
