@@ -225,8 +225,9 @@ impl Offered {
                     return Some(self.believe(found));
                 }
                 self.due = (now + SOON).min(since + CERTAIN);
-                let vanished = || Word::Failed(Arc::new(self.vanished(found.as_ref())));
-                before.is_none().then(vanished)
+                // What is known from before a start is not confirmed yet, and there was no other group to miss.
+                let used = self.used.as_ref().filter(|_| before.is_none())?;
+                Some(Word::Failed(Arc::new(self.vanished(used, found.as_ref()))))
             }
             Err(Refusal { class, error }) => {
                 self.missing = None;
@@ -262,22 +263,13 @@ impl Offered {
         format!("the cluster serves no {plural} in {groups}: there are none until it does")
     }
 
-    fn vanished(&self, found: Option<&Api>) -> RegistryError {
-        let Wanted { groups, plural, .. } = &*self.wanted;
-        let used = self.used.as_ref().map(|used| used.group.as_str());
-        let (found, expected) = match found {
-            None => (
-                format!("no {plural}"),
-                used.map_or(groups.join(", "), str::to_owned),
-            ),
-            Some(api) => {
-                let expected = used.or(groups.first().map(String::as_str));
-                (
-                    format!("{plural} in {}", api.group),
-                    expected.unwrap_or_default().to_owned(),
-                )
-            }
-        };
+    fn vanished(&self, used: &Api, found: Option<&Api>) -> RegistryError {
+        let plural = self.wanted.plural;
+        let expected = &used.group;
+        let found = found.map_or_else(
+            || format!("no {plural}"),
+            |api| format!("{plural} in {}", api.group),
+        );
         let message = format!(
             "{}/apis: found {found}, expected some in {expected}, of which some are known: what is known stays unless \
              that lasts",

@@ -264,6 +264,8 @@ async fn where_services_are_known_from_before_another_group_than_the_first_has_t
             state.unserved_until = Some(Instant::now() + secs(time));
         });
         run.rest(9).await;
+        let is_trouble = |event: &Event| matches!(event, Event::Degraded { .. });
+        assert!(!run.told.iter().any(is_trouble), "it is no trouble");
         assert_eq!(run.reader.begun, comes_back);
         run.rest(9).await;
         assert!(run.reader.begun && run.reader.degraded.is_empty());
