@@ -81,6 +81,15 @@ impl Kind {
 }
 
 impl Join {
+    /// True where there is a service exactly as long as there is its object of this kind.
+    fn is_made_by(self, kind: Kind) -> bool {
+        match self {
+            Self::Services => kind == Kind::Service,
+            Self::Exports => kind == Kind::Export,
+            Self::Imports => kind == Kind::Import,
+        }
+    }
+
     /// The service that a slice with these labels belongs to; empty where it belongs to none. What was imported is none of
     /// the cluster's own, whatever other labels it has.
     fn owner<'a>(self, labels: &'a wire::Pairs<'_>) -> &'a str {
@@ -182,6 +191,8 @@ pub(crate) struct Index {
     due: BTreeSet<(Instant, Str, Str)>,
     /// Services that went with their namespace, and whether that was announced.
     forgotten: BTreeMap<ServiceId, bool>,
+    /// Services of which what makes them was removed: they may be known elsewhere from before, though nothing was taken.
+    removed: BTreeSet<(Str, Str)>,
 }
 
 impl Index {
@@ -197,6 +208,7 @@ impl Index {
             dirty: Vec::new(),
             due: BTreeSet::new(),
             forgotten: BTreeMap::new(),
+            removed: BTreeSet::new(),
         }
     }
 
@@ -258,6 +270,10 @@ impl Index {
         };
         let (namespace, name) = (&*metadata.namespace, &*metadata.name);
         self.unread.clear(kind, namespace, name);
+        if self.mapping.join.is_made_by(kind) {
+            self.removed
+                .insert((self.interner.text(namespace), self.interner.text(name)));
+        }
         match kind {
             Kind::Service | Kind::Import => self.set_object(namespace, name, None, Source::Watched),
             Kind::Export => self.set_export(namespace, name, None, Source::Watched),
@@ -342,16 +358,19 @@ impl Index {
 
     /// Everything of a namespace is gone at once, because it is not watched any more; `explicit` where that was announced.
     pub(crate) fn forget(&mut self, namespace: &str, explicit: bool) {
-        self.unread.forget(namespace);
+        let unread = self.unread.forget(namespace);
+        self.forgotten.extend(unread.map(|id| (id, explicit)));
         self.listings
             .retain(|part, _| part.namespace.as_deref() != Some(namespace));
         self.due.retain(|(_, held, _)| *held != namespace);
         let Some(gone) = self.namespaces.remove(namespace) else {
             return;
         };
-        let taken = gone.services.into_values().filter_map(|service| service.taken);
+        // What nobody took may be known from before, and was in doubt.
+        let services = gone.services.into_iter();
+        let told = services.filter(|(_, service)| service.taken.is_some() || service.is_there());
         self.forgotten
-            .extend(taken.map(|record| (record.id().clone(), explicit)));
+            .extend(told.map(|(name, _)| (id_of(namespace, &name), explicit)));
     }
 
     /// Whatever is held of exports and imports is read again, in whatever version it comes: the same object in another
@@ -397,6 +416,7 @@ impl Index {
                 continue;
             };
             service.dirty = false;
+            let removed = self.removed.remove(&(namespace.clone(), name.clone()));
             if service.is_in_doubt(&self.unread, &namespace, &name) {
                 continue;
             }
@@ -408,12 +428,16 @@ impl Index {
                 }
                 (Some(record), _) => {
                     service.taken = Some(record.clone());
-                    let explicit = explicit && self.forgotten.remove(record.id()).unwrap_or(true);
+                    let explicit = self.forgotten.remove(record.id()).unwrap_or(true) && explicit;
                     changes.push(Change::Apply { record, explicit });
                 }
                 (None, Some(taken)) => {
                     let id = taken.id().clone();
                     changes.push(Change::Delete { id, explicit });
+                }
+                (None, None) if removed => {
+                    let id = id_of(&namespace, &name);
+                    changes.push(Change::Delete { id, explicit: true });
                 }
                 (None, None) => {}
             }
@@ -424,6 +448,10 @@ impl Index {
                 self.namespaces.remove(&namespace);
             }
         }
+        // Nothing is held of these.
+        let removed = std::mem::take(&mut self.removed).into_iter();
+        self.forgotten
+            .extend(removed.map(|(namespace, name)| (id_of(&namespace, &name), true)));
         let forgotten = std::mem::take(&mut self.forgotten).into_iter();
         changes.extend(forgotten.map(|(id, explicit)| Change::Delete { id, explicit }));
         changes
@@ -460,6 +488,24 @@ impl Index {
             Join::Exports => kind == Kind::Export || self.is_exported(id),
         };
         self.unread.services(counts)
+    }
+
+    /// Whether there is such a service; none where nobody knows.
+    pub(crate) fn has(&self, id: &ServiceId) -> Option<bool> {
+        let (namespace, name) = (id.namespace(), id.name());
+        let held = self.namespaces.get(namespace);
+        match held.and_then(|held| held.services.get(name)) {
+            Some(service) if service.is_in_doubt(&self.unread, namespace, name) => None,
+            Some(service) if service.is_there() => Some(true),
+            _ => {
+                let is_blind =
+                    |kind| self.mapping.join.is_made_by(kind) && self.unread.is_blind(kind, namespace);
+                let blind = [Kind::Service, Kind::Export, Kind::Import]
+                    .into_iter()
+                    .any(is_blind);
+                (!blind).then_some(false)
+            }
+        }
     }
 
     fn is_exported(&self, id: &ServiceId) -> bool {
@@ -603,6 +649,11 @@ impl Index {
         let missing = slices.filter(|slice| slice.seen < since);
         missing.map(|slice| slice.name.clone()).collect()
     }
+}
+
+fn id_of(namespace: &str, name: &Str) -> ServiceId {
+    let group = Str::from(namespace);
+    ServiceId::new(group.clone(), group, name.clone())
 }
 
 fn same(a: &ServiceRecord, b: &ServiceRecord) -> bool {

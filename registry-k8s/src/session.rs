@@ -594,15 +594,28 @@ impl Session {
                 self.unreadable.remove(&id);
             }
         }
-        let unreadable: BTreeMap<_, _> = self
+        let mut unreadable: BTreeMap<_, _> = self
             .index
             .unreadable()
             .filter(|(id, _)| self.fields.covers(id))
             .map(|(id, error)| (id.clone(), error.clone()))
             .collect();
-        let mended = self.unreadable.keys().filter(|id| !unreadable.contains_key(id));
-        self.batch
-            .extend(mended.map(|id| Event::Confirmed(Scope::Service(id.clone()))));
+        for (id, error) in &self.unreadable {
+            if unreadable.contains_key(id) {
+                continue;
+            }
+            // What was known before anything could be read of it is not told to be gone by a change.
+            match self.index.has(id) {
+                Some(true) => self.batch.push(Event::Confirmed(Scope::Service(id.clone()))),
+                Some(false) => self.batch.push(Event::Delete {
+                    id: id.clone(),
+                    explicit: false,
+                }),
+                None => {
+                    unreadable.insert(id.clone(), error.clone());
+                }
+            }
+        }
         let broken = unreadable
             .iter()
             .filter(|(id, _)| !self.unreadable.contains_key(id));

@@ -230,7 +230,7 @@ impl Service {
     }
 
     /// There is what makes it a service.
-    fn is_there(&self) -> bool {
+    pub(super) fn is_there(&self) -> bool {
         match self.join {
             Join::Services | Join::Imports => self.object.is_some(),
             Join::Exports => self.export.is_some(),

@@ -68,10 +68,14 @@ impl Unread {
         self.blind.remove(part) || self.objects.len() < before
     }
 
-    pub(super) fn forget(&mut self, namespace: &str) {
-        self.objects.retain(|(_, held, _), _| *held != namespace);
+    /// Nothing of the namespace is there any more: the services of what could not be read.
+    pub(super) fn forget(&mut self, namespace: &str) -> impl Iterator<Item = ServiceId> + use<> {
         self.blind
             .retain(|part| part.namespace.as_deref() != Some(namespace));
+        let objects = std::mem::take(&mut self.objects).into_iter();
+        let (gone, rest): (Vec<_>, Vec<_>) = objects.partition(|((_, held, _), _)| *held == namespace);
+        self.objects = rest.into_iter().collect();
+        gone.into_iter().filter_map(|(_, object)| object.service)
     }
 
     /// Whether that very object is there and cannot be read.

@@ -593,6 +593,36 @@ fn there_is_no_service_only_where_that_is_known() {
 }
 
 #[test]
+fn an_export_that_goes_while_its_service_is_in_doubt_is_announced_to_be_gone() {
+    for blind in [false, true] {
+        for forgets in [false, true] {
+            let mut cluster = exporting();
+            cluster.index.begin(&services());
+            if blind {
+                cluster.index.skip(&services());
+            } else {
+                cluster
+                    .tell(Kind::Service, odd("web"), Source::Listed)
+                    .unwrap_err();
+            }
+            assert_eq!(cluster.index.complete(&services(), cluster.now), !blind);
+            cluster.list(Kind::Export, &[export("web")]);
+            assert_eq!(told(&mut cluster), (vec![], 0));
+            if forgets {
+                cluster.index.forget("demo", true);
+            } else {
+                cluster.delete(Kind::Export, &export("web"));
+            }
+            let (changes, _) = told(&mut cluster);
+            assert_eq!(changes.len(), 1, "{changes:?}");
+            let text = &changes[0];
+            assert!(text.starts_with("without") && text.ends_with("true"), "{text}");
+            assert_eq!(told(&mut cluster), (vec![], 0));
+        }
+    }
+}
+
+#[test]
 fn that_a_service_which_could_not_be_read_is_gone_is_no_announcement_where_a_list_lacks_it() {
     let mut cluster = exporting();
     cluster.index.begin(&services());

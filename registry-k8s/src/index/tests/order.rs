@@ -386,8 +386,12 @@ proptest! {
                         registry_core::fuzzing::check_record(&record);
                         told.insert(id, describe(record.endpoints()));
                     }
-                    Change::Delete { id, .. } => {
-                        assert!(told.remove(&id.to_string()).is_some(), "nobody was told of {id}");
+                    Change::Delete { id, explicit } => {
+                        let id = id.to_string();
+                        assert!(!seen.contains(&id), "told twice");
+                        // What was removed may be known from before.
+                        assert!(told.remove(&id).is_some() || explicit, "nobody was told of {id}");
+                        seen.push(id);
                     }
                 }
             }

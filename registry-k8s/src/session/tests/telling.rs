@@ -10,6 +10,7 @@ use super::cluster::State;
 use super::model::{
     Ill, Mode, Run, begin, begin_view, begin_with_most, exports, ill, plain, secs, slice, steady,
 };
+use crate::view::View;
 
 async fn begun(mode: Mode, streaming: bool, nodes: bool) -> Run {
     let mut run = begin(mode, streaming, nodes, vec![10_000]);
@@ -192,6 +193,62 @@ async fn an_export_of_a_service_that_cannot_be_read_at_the_first_look_keeps_what
         run.pass(1).await;
         assert_eq!(run.reader.picture, run.expected(), "{how:?}");
         assert!(run.reader.degraded.is_empty(), "{how:?}");
+    }
+}
+
+/// Restored as `a/steady`, with an object that cannot be read at the first look.
+async fn restored(view: &View, how: Ill) -> (Run, (String, String)) {
+    let [(key, object), ..] = steady("a");
+    let broken = ill(&object, how);
+    let control = Control::new("mcs".parse().unwrap(), PortDefaults::default());
+    let breaking = |state: &mut State| state.put(key, broken);
+    let mut run = begin_view(view, control, 100, Mode::All, true, false, vec![10_000], breaking);
+    let known = ("a".to_owned(), "steady".to_owned());
+    let had: BTreeSet<String> = ["10.9.9.9".to_owned()].into();
+    run.reader.picture.insert(known.clone(), had);
+    run.may_go = true;
+    run.pass(1).await;
+    assert!(run.reader.begun && run.reader.picture.contains_key(&known));
+    assert!(!run.reader.degraded.is_empty(), "{how:?}");
+    (run, known)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_never_be_read_goes_when_it_is_deleted() {
+    let [(service, _), _, _, (export, _)] = steady("a");
+    for (view, key, how) in [
+        (exports(), &export, Ill::Field),
+        (exports(), &export, Ill::Name),
+        (exports(), &export, Ill::Long),
+        (View::Services, &service, Ill::Field),
+    ] {
+        let (mut run, known) = restored(&view, how).await;
+        run.cluster.lock().delete(key);
+        run.pass(1).await;
+        assert!(!run.reader.picture.contains_key(&known), "{how:?}");
+        let announced = run
+            .told
+            .iter()
+            .any(|event| matches!(event, Event::Delete { id, explicit: true } if id.name() == "steady"));
+        assert!(announced, "{how:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_never_be_read_goes_where_a_later_list_lacks_it() {
+    let [(service, _), _, _, (export, _)] = steady("a");
+    for (view, key) in [(exports(), &export), (View::Services, &service)] {
+        let (mut run, known) = restored(&view, Ill::Field).await;
+        {
+            let mut state = run.cluster.lock();
+            state.delete(key);
+            state.compact();
+            state.cut();
+        }
+        run.pass(60).await;
+        assert!(!run.reader.picture.contains_key(&known));
+        let confirmed = |event: &Event| matches!(event, Event::Confirmed(Scope::Service(_)));
+        assert!(!run.told.iter().any(confirmed));
     }
 }
 
