@@ -257,13 +257,8 @@ impl Config {
     /// configuration go before them.
     pub fn merge_rules(&self) -> Vec<(Pattern, PolicyName)> {
         let rules = self.merge.iter().map(|rule| (rule.hosts.0.clone(), rule.policy));
-        #[cfg(feature = "mcs")]
-        let rules = {
-            let exports = self.registries.iter().filter(|registry| registry.has_exports());
-            let hostnames = exports.filter_map(RegistryConfig::template);
-            rules.chain(hostnames.map(|template| (hosts_of(&template), PolicyName::ClusterSet)))
-        };
-        rules.collect()
+        let of_registries = self.registries.iter().filter_map(RegistryConfig::merge_rule);
+        rules.chain(of_registries).collect()
     }
 
     /// The policies of the merge.
@@ -314,6 +309,15 @@ impl RegistryConfig {
     pub(crate) fn has_exports(&self) -> bool {
         let mode = self.mcs.as_ref().map(registry_mcs::McsConfig::mode);
         mode.is_some_and(|mode| mode != registry_mcs::Mode::Import)
+    }
+
+    /// The policy that its hostnames have without a rule of the configuration.
+    pub(crate) fn merge_rule(&self) -> Option<(Pattern, PolicyName)> {
+        #[cfg(feature = "mcs")]
+        if self.has_exports() {
+            return Some((hosts_of(&self.template()?), PolicyName::ClusterSet));
+        }
+        None
     }
 
     /// The hostname that it sets for its services, by which they merge with those of others. Exports of clusters have

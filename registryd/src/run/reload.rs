@@ -157,9 +157,11 @@ impl Reloader {
             }
         }
         self.leaving.retain(|_, (leaving, _)| !leaving.is_finished());
-        let leaving = self.leaving.values();
-        let leaving = leaving.map(|(leaving, _)| leaving.ended()).collect();
-        self.policies.settle(&new, leaving).await;
+        let leaving = self.leaving.iter();
+        let leaving = leaving
+            .map(|(id, (leaving, _))| (id.clone(), leaving.ended()))
+            .collect();
+        self.policies.settle(&new, &leaving).await;
         // Whoever looks after the line in the log should find it so. Where that takes longer it is in force all the same.
         let _ = tokio::time::timeout(PUBLISHED, self.discovery.published()).await;
         tracing::info!(

@@ -126,49 +126,15 @@ async fn policies_are_exchanged() {
     endpoints(2).await;
 }
 
-#[tokio::test]
-async fn who_leaves_is_merged_as_before() {
-    let registries = ["a", "b"].map(|name| entry(name).replace(&format!(".{name}\""), ".mesh\""));
-    let config = |registries: &str, merge: &str| {
-        let config = config(registries).replace("15s", "10m");
-        format!("{config}{merge}")
-    };
-    let rule = "merge: [{ hosts: \"*.mesh\", policy: exclusive }]\n";
-    let before = config(&registries.concat(), rule);
-    let other = SERVICES.replace("10.0.", "10.9.");
-    let files = [
-        ("registryd.yaml", before.as_str()),
-        ("a.yaml", SERVICES),
-        ("b.yaml", &other),
-    ];
-    let daemon = Daemon::start(&files).await;
-    let endpoints = |service: &Value| service["endpoints"].as_array().map(Vec::len);
-    for name in ["payments.mesh@a", "payments.mesh@b"] {
-        daemon.service(name).await;
-    }
-    // Nobody knows the successor for as long as anything takes.
-    let successor = format!("  - {{ name: dc1, consul: {{ address: \"{NOBODY}\" }} }}\n");
-    let first = daemon.service("payments.mesh").await;
-    assert_eq!(endpoints(&first), Some(1));
-    daemon.reload(&config(&successor, "")).await;
-    let leaving = daemon.service("payments.mesh").await;
-    assert_eq!(leaving["revision"], first["revision"], "{leaving}");
-    // Another change of the configuration does not end that.
-    let another = successor.replace("dc1", "dc2");
-    daemon.reload(&config(&format!("{successor}{another}"), "")).await;
-    let leaving = daemon.service("payments.mesh").await;
-    assert_eq!(leaving["revision"], first["revision"], "{leaving}");
-    // What stays after all is merged as the configuration says.
-    daemon
-        .reload(&config(&format!("{}{successor}", registries.concat()), ""))
-        .await;
-    assert_eq!(endpoints(&daemon.service("payments.mesh").await), Some(2));
+fn endpoints(service: &Value) -> Option<usize> {
+    service["endpoints"].as_array().map(Vec::len)
 }
 
 #[tokio::test]
-async fn former_rules_end_when_nobody_leaves_any_more() {
+async fn a_rule_that_is_taken_out_ends_at_once_whoever_leaves() {
     let shared = ["a", "b"].map(|name| entry(name).replace(&format!(".{name}\""), ".mesh\""));
     let shared = shared.concat();
+    let config = |registries: &str| config(registries).replace("15s", "10m");
     let rule = "merge: [{ hosts: \"*.mesh\", policy: exclusive }]\n";
     let before = format!("{}{rule}", config(&format!("{shared}{}", entry("c"))));
     let other = SERVICES.replace("10.0.", "10.9.");
@@ -182,16 +148,99 @@ async fn former_rules_end_when_nobody_leaves_any_more() {
     for name in ["payments.mesh@a", "payments.mesh@b", "payments.c"] {
         daemon.service(name).await;
     }
-    // The successor is never known, so only the deadline lets `c` go.
+    assert_eq!(endpoints(&daemon.service("payments.mesh").await), Some(1));
+    // Nobody knows the successor for as long as anything takes.
     let successor = format!("  - {{ name: dc1, consul: {{ address: \"{NOBODY}\" }} }}\n");
-    let after = config(&format!("{shared}{successor}")).replace("15s", "1s");
-    daemon.reload(&after).await;
+    daemon.reload(&config(&format!("{shared}{successor}"))).await;
+    assert_eq!(endpoints(&daemon.service("payments.mesh").await), Some(2));
+    assert_eq!(daemon.get("/v1/services/payments.c").await.0, 200, "it leaves");
+}
+
+/// A cluster at which nobody listens.
+#[cfg(feature = "mcs")]
+const KUBECONFIG: &str = "\
+apiVersion: v1
+kind: Config
+current-context: a
+clusters: [{ name: a, cluster: { server: \"http://127.0.0.1:1\" } }]
+users: [{ name: a, user: {} }]
+contexts: [{ name: a, context: { cluster: a, user: a } }]
+";
+
+/// Exports whose hostnames two files have as well, with different numbers of one port: by the policy of the clusterset only one
+/// of them is reached on it.
+#[cfg(feature = "mcs")]
+async fn clusterset() -> (Daemon, String, String) {
+    let files = ["a", "b"].map(|name| entry(name).replace(&format!(".{name}\""), ".{namespace}.set\""));
+    let files = files.concat();
+    let set = "  - name: set\n    required: false\n    hostname: \"{name}.{namespace}.set\"\n    \
+               mcs: { clusters: [{ name: a, kubeconfig: eu.yaml, cluster: a }] }\n"
+        .to_owned();
+    let other = SERVICES
+        .replace("10.0.", "10.9.")
+        .replace("number: 80 ", "number: 81 ");
+    let daemon = Daemon::start(&[
+        ("registryd.yaml", &config(&format!("{files}{set}"))),
+        ("a.yaml", SERVICES),
+        ("b.yaml", &other),
+        ("eu.yaml", KUBECONFIG),
+    ])
+    .await;
+    for name in ["payments.default.set@a", "payments.default.set@b"] {
+        daemon.service(name).await;
+    }
+    daemon.registry("set%2Fa").await;
+    (daemon, files, set)
+}
+
+#[cfg(feature = "mcs")]
+#[tokio::test]
+async fn hostnames_of_exports_are_merged_as_before_until_these_have_left() {
+    let (daemon, files, set) = clusterset().await;
+    let config = |registries: &str, deadline: &str| config(registries).replace("15s", deadline);
+    let name = "payments.default.set";
+    let first = daemon.service(name).await;
+    assert_eq!(endpoints(&first), Some(1), "{first}");
+    let as_before = async || {
+        let service = daemon.service(name).await;
+        assert_eq!(service["revision"], first["revision"], "{service}");
+    };
+    // Nobody knows the successor for as long as anything takes.
+    let successor = format!("  - {{ name: dc1, consul: {{ address: \"{NOBODY}\" }} }}\n");
+    daemon
+        .reload(&config(&format!("{files}{successor}"), "10m"))
+        .await;
+    as_before().await;
+    // Another change of the configuration does not end that.
+    let another = successor.replace("dc1", "dc2");
+    daemon
+        .reload(&config(&format!("{files}{successor}{another}"), "10m"))
+        .await;
+    as_before().await;
+    // They stay after all, and then nothing but the deadline lets them go.
+    daemon.reload(&config(&format!("{files}{set}"), "10m")).await;
+    as_before().await;
+    daemon.reload(&config(&format!("{files}{successor}"), "1s")).await;
     daemon
         .wait("endpoints of both", async || {
-            let service = daemon.service("payments.mesh").await;
-            (service["endpoints"].as_array()?.len() == 2).then_some(())
+            (endpoints(&daemon.service(name).await)? == 2).then_some(())
         })
         .await;
+}
+
+#[cfg(feature = "mcs")]
+#[tokio::test]
+async fn hostnames_of_exports_are_merged_as_before_while_imports_come_in_their_place() {
+    let (daemon, files, set) = clusterset().await;
+    let config = |registries: &str| config(registries).replace("15s", "10m");
+    // The deadline is that of the last configuration.
+    daemon.reload(&config(&format!("{files}{set}"))).await;
+    let first = daemon.service("payments.default.set").await;
+    assert_eq!(endpoints(&first), Some(1), "{first}");
+    let import = "  - { name: set, required: false, mcs: { import: { kubeconfig: eu.yaml } } }\n";
+    daemon.reload(&config(&format!("{files}{import}"))).await;
+    let leaving = daemon.service("payments.default.set").await;
+    assert_eq!(leaving["revision"], first["revision"], "{leaving}");
 }
 
 #[tokio::test]
