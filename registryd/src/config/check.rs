@@ -136,6 +136,13 @@ fn unfit_for_clusters(template: &registry_core::HostnameTemplate) -> Option<(Str
             return Some((format!("which has no {{{needed}}}"), expected));
         }
     }
+    // Names of services and namespaces have no dot, and may well have all else that a hostname may.
+    let after = template.as_str().split('}').skip(1);
+    let mut between = after.filter_map(|rest| rest.split_once('{'));
+    if !between.all(|(literal, _)| literal.contains('.')) {
+        let expected = "a dot there, as else service a-b of namespace c and service a of namespace b-c have one hostname";
+        return Some(("between whose variables there is no dot".to_owned(), expected));
+    }
     let suffix = template.as_str().rsplit('}').next().unwrap_or_default();
     suffix.trim_matches('.').is_empty().then(|| {
         (

@@ -273,6 +273,22 @@ cases! {
         "registries:\n  - name: set\n    hostname: \"{name}.{namespace}.\"\n    mcs: { clusters: [{ name: a }] }\n",
         SERVICES,
         ["registryd.yaml:3:15: registries[0].hostname: found \"{name}.{namespace}.\", after whose variables there is no domain, expected one that ends in a domain"];
+    mcs_with_a_hyphen_between_service_and_namespace:
+        "registries:\n  - name: set\n    hostname: \"{name}-{namespace}.set\"\n    mcs: { clusters: [{ name: a }] }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].hostname: found \"{name}-{namespace}.set\", between whose variables there is no dot, expected a dot there, as else service a-b of namespace c"];
+    mcs_with_nothing_between_service_and_namespace:
+        "registries:\n  - name: set\n    hostname: \"{name}{namespace}.set\"\n    mcs: { clusters: [{ name: a }] }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].hostname: found \"{name}{namespace}.set\", between whose variables there is no dot, expected a dot there"];
+    mcs_with_an_alias_of_a_hyphen_between_service_and_namespace:
+        "registries:\n  - name: set\n    aliases: [\"{name}.{namespace}.a\", \"{name}-{namespace}.b\"]\n    mcs: { kubernetes: { directory: eu.d } }\n",
+        SERVICES,
+        ["registryd.yaml:3:39: registries[0].aliases[1]: found \"{name}-{namespace}.b\", between whose variables there is no dot, expected a dot there"];
+    mcs_with_an_alias_of_nothing_between_service_and_namespace:
+        "registries:\n  - name: set\n    aliases: [\"{namespace}{name}.c\"]\n    mcs: { kubernetes: { directory: eu.d } }\n",
+        SERVICES,
+        ["registryd.yaml:3:15: registries[0].aliases[0]: found \"{namespace}{name}.c\", between whose variables there is no dot, expected a dot there"];
     mcs_with_an_alias_for_each_cluster:
         "registries:\n  - name: set\n    aliases: [\"{name}.{namespace}.a\", \"{name}.{cluster}\"]\n    mcs: { kubernetes: { directory: eu.d } }\n",
         SERVICES,
